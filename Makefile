@@ -1,0 +1,48 @@
+# Works on a machine that has git, make and python3: uv comes into a folder of the checkout, nothing is installed globally.
+UV := .tools/uv/bin/uv
+BIN := .venv/bin
+STAMP := .tools/synced
+
+.DEFAULT_GOAL := help
+.PHONY: help setup emulators demo test check format lint types contracts bench clean
+
+help:           ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(STAMP) ## the environment in .venv, from the lock file
+
+$(UV):
+	python3 tools/bootstrap.py
+
+$(STAMP): $(UV) pyproject.toml uv.lock
+	$(UV) sync --locked --quiet
+	@touch $@
+
+emulators: $(UV) ## local AWS look-alikes for demo and tests, in an environment of their own
+	tools/emulators/install
+
+demo: $(STAMP) emulators ## two workers on a local stack, 40,000 records, and a proof that nothing was lost
+	$(BIN)/headrace demo
+
+test: $(STAMP) emulators ## all tests
+	$(BIN)/pytest
+
+check: format lint types contracts test ## what CI runs
+
+format: $(STAMP)
+	$(BIN)/ruff format --check
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## CPU per record, beside a stock aiobotocore loop in the same run
+	$(BIN)/python -m benchmarks
+
+clean:          ## remove what the other targets made
+	rm -rf .venv .tools .demo tools/emulators/.venv tools/emulators/node_modules

@@ -1,0 +1,10 @@
+"""headrace: a self-hosted Amazon Kinesis consumer service.
+
+What a handler needs is here: the record it receives, the writes it returns, and the two signals it may raise.
+"""
+
+from headrace.errors import Reject, Retry
+from headrace.model import Delete, Put, Record
+
+__all__ = ["Delete", "Put", "Record", "Reject", "Retry"]
+__version__ = "0.1.0"

@@ -1,0 +1,172 @@
+"""The sink in mode `put`: BatchWriteItem, 25 writes a request, several requests in flight, no task or await per record.
+
+`submit` only computes keys and queues. A fixed number of writer tasks take chunks of distinct keys, encode each chunk once
+and send it. What DynamoDB leaves undone (UnprocessedItems, throttling, an outage, a missing right or table) is sent again
+for as long as the submitter's permit holds; what it refuses is narrowed down to the one item. A repeat writes the same
+item again, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from headrace.aws.batch_write import MOST_WRITES, BatchWrites, UnknownTableError
+from headrace.aws.channel import Poster
+from headrace.aws.chunk_writer import ChunkWriter, WriteCounts
+from headrace.aws.key_schema import describe_keys
+from headrace.aws.patience import Patience
+from headrace.aws.submission import Submission, Write
+from headrace.core.items import ItemError
+from headrace.core.write_queue import WriteQueue
+from headrace.errors import AwsError, Denied, NotFound, SettingsError
+from headrace.model import Effect, Permit
+from headrace.ports import Refusal
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+DEPTH: Final = 16
+"""Requests in flight: enough to keep one core busy at 5 ms a request."""
+
+SETTING: Final = "HEADRACE_SINK_TABLE"
+
+
+class ServingTable:
+    """A Sink over one table; effects may name other tables. Nothing is written unless `run` is running."""
+
+    def __init__(
+        self, channel: Poster, client: DynamoDBClient, table: str, patience: Patience, *, depth: int = DEPTH
+    ) -> None:
+        self.counts = WriteCounts()
+        self._client = client
+        self._patience = patience
+        self._depth = depth
+        self._batches = BatchWrites(table)
+        self._queue: WriteQueue[Write] = WriteQueue()
+        self._writer = ChunkWriter(channel, self._batches, patience, self.counts, self._release)
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._strangers: list[tuple[int, Effect, Submission]] = []
+        """Writes to tables whose keys are not known yet, in order."""
+        self._stranger_came = asyncio.Event()
+        self._open: set[Submission] = set()
+        self._closed = False
+
+    @property
+    def key_attributes(self) -> tuple[str, ...]:
+        """Names of the table's key attributes, partition key first. Empty before `check`."""
+        return self._batches.keys.get(self._batches.table, ())
+
+    @property
+    def waiting(self) -> int:
+        """Writes that are queued and not taken by a writer yet."""
+        return self._queue.waiting
+
+    async def check(self) -> None:
+        """Learn the table's key. Raises SettingsError when it is not there, not readable or not ready; Throttled, Unavailable."""
+        table = self._batches.table
+        try:
+            schema = await describe_keys(self._client, table)
+        except NotFound as error:
+            raise SettingsError(SETTING, table, "there is no such table", "Create it, or name another") from error
+        except Denied as error:
+            raise SettingsError(SETTING, table, str(error), "Allow dynamodb:DescribeTable on it") from error
+        if not schema.is_writable:
+            raise SettingsError(SETTING, table, f"the table is {schema.status}", "Start again when it is ACTIVE")
+        self._batches.keys[table] = schema.names
+
+    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:
+        """Queue the writes; see `ports.Sink`."""
+        submission = Submission(len(writes), permit)
+        if self._closed:
+            submission.lose("the sink has stopped")
+            return submission.future
+        self._open.add(submission)
+        submission.future.add_done_callback(lambda _: self._open.discard(submission))
+        for index, effect in writes:
+            self._queue_up(index, effect, submission)
+        self._wake()
+        return submission.future
+
+    async def run(self) -> None:
+        """Write until cancelled; then whoever still waits gets LeaseLost."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(self._depth):
+                    tasks.create_task(self._write_on(), name=f"sink-writer-{number}")
+                tasks.create_task(self._learn_on(), name="sink-table-keys")
+        finally:
+            self._closed = True
+            for submission in tuple(self._open):
+                submission.lose("the sink has stopped")
+
+    # --- queue ---------------------------------------------------------------------------------------------------------
+
+    def _queue_up(self, index: int, effect: Effect, submission: Submission) -> None:
+        try:
+            self._queue.push(Write(self._batches.key(effect), effect, submission, index))
+        except UnknownTableError:
+            self._strangers.append((index, effect, submission))
+            self._stranger_came.set()
+        except ItemError as error:
+            self.counts.refused += 1
+            submission.refuse(index, str(error))
+
+    def _release(self, keys: Iterable[Hashable]) -> None:
+        self._queue.release(keys)
+        if self._queue:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Set one idle writer to work; it wakes the next one if there is more."""
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                return
+
+    # --- write ---------------------------------------------------------------------------------------------------------
+
+    async def _write_on(self) -> None:
+        while True:
+            await self._write_next()
+
+    async def _write_next(self) -> None:
+        chunk = self._queue.take(MOST_WRITES)
+        if self._queue:
+            self._wake()
+        if chunk:
+            await self._writer.write(chunk)
+        else:
+            idle = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            await idle
+
+    # --- tables that only effects name ---------------------------------------------------------------------------------
+
+    async def _learn_on(self) -> None:
+        failures = 0
+        while True:
+            await self._stranger_came.wait()
+            if await self._learn():
+                failures = 0
+            else:
+                failures += 1
+                await self._patience.wait(failures)
+
+    async def _learn(self) -> bool:
+        """Learn the keys of the tables that are waited for and let their writes go on; False if some could not be."""
+        for table in {effect.table or self._batches.table for _, effect, _ in self._strangers}:
+            try:
+                self._batches.keys[table] = (await describe_keys(self._client, table)).names
+            except AwsError as error:
+                self._patience.complain(error)
+        self._stranger_came.clear()
+        held, self._strangers = self._strangers, []
+        for index, effect, submission in held:
+            if submission.may_write():
+                self._queue_up(index, effect, submission)
+        self._wake()
+        return not self._strangers

@@ -1,0 +1,150 @@
+"""The commands and their options. Each body imports what it needs: a worker's start pays for nothing else.
+
+Options with a dot (`--batch.size`) are settings; they pass through to `headrace.settings`, which knows them all.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand
+
+import headrace
+
+if TYPE_CHECKING:
+    from headrace.settings import Loaded
+
+
+class SettingsCommand(TyperCommand):
+    """A command that takes every setting as an option; its help lists them."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The command's own options, then the settings with meaning and default."""
+        from headrace.settings.table import settings_table  # noqa: PLC0415 - only help needs it
+
+        super().format_options(ctx, formatter)
+        with formatter.section("Settings (also HEADRACE_... in the environment, or in headrace.toml)"):
+            formatter.write_dl([(row.name.option, f"{row.meaning} [{row.default}]") for row in settings_table()])
+
+
+_PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(
+    help="A self-hosted Amazon Kinesis consumer.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file instead of headrace.toml.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        typer.echo(f"headrace {headrace.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command(cls=SettingsCommand, context_settings=_PASS_THROUGH)
+def run(context: typer.Context, config: Config = None) -> None:
+    """Run a worker until SIGTERM."""
+    loaded = _load(context, config)
+    from headrace.ops import logs  # noqa: PLC0415 - before anything imports structlog: it keeps rich out
+
+    logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+    from headrace.cli.run import run as run_worker  # noqa: PLC0415 - only a worker needs the AWS client
+
+    raise typer.Exit(run_worker(loaded.settings))
+
+
+@app.command(cls=SettingsCommand, context_settings=_PASS_THROUGH)
+def verify(
+    context: typer.Context,
+    ledger: Annotated[
+        Path, typer.Option(metavar="FILE", help="What the stream acknowledged, as the producer wrote it.")
+    ],
+    config: Config = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a producer's ledger with the serving table and the dead letters."""
+    loaded = _load(context, config)
+    from headrace.cli.verify import verify as verify_ledger  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(verify_ledger(loaded.settings, ledger=ledger, as_json=as_json))
+
+
+@app.command()
+def demo(
+    rate: Annotated[int, typer.Option(min=1, help="Records a second.")] = 2000,
+    duration: Annotated[str, typer.Option(help="How long to produce, like 20s.")] = "20s",
+    shards: Annotated[int, typer.Option(min=1, help="Shards of the stream.")] = 4,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    poison_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of records the handler cannot take.")] = 0.001,
+    seed: Annotated[int, typer.Option(help="Same seed, same records.")] = 1,
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the local stack running.")] = False,
+) -> None:
+    """Show it all on this machine: a local stack, two workers, poison, and the proof that nothing is lost."""
+    from headrace.cli.demo import demo as show  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(
+        show(
+            rate=rate,
+            duration=_duration("--duration", duration),
+            shards=shards,
+            workers=workers,
+            poison_rate=poison_rate,
+            seed=seed,
+            keep=keep,
+        )
+    )
+
+
+@app.command("settings", cls=SettingsCommand, context_settings=_PASS_THROUGH)
+def show_settings(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
+    """Show the settings in effect and where each comes from."""
+    from headrace.settings.table import in_effect  # noqa: PLC0415 - only this command needs it
+
+    rows = [(name.env, value, origin) for name, value, origin in in_effect(_load(context, config))]
+    if as_json:
+        import json  # noqa: PLC0415 - likewise
+
+        shown = {name: {"value": value, "origin": origin} for name, value, origin in rows}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, value, origin in rows:
+        typer.echo(f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}")
+
+
+def _load(context: typer.Context, config: Path | None) -> Loaded:
+    from headrace.settings import load_with_origins  # noqa: PLC0415 - `--version` and `--help` need no pydantic
+
+    return load_with_origins(context.args, os.environ, config)
+
+
+def _duration(option: str, text: str) -> Any:
+    from headrace.errors import SettingsError  # noqa: PLC0415 - only the demo needs it
+    from headrace.settings.units import Unfit, duration  # noqa: PLC0415 - likewise
+
+    try:
+        return duration(text)
+    except Unfit as error:
+        raise SettingsError(option, text, error.problem, error.mend) from None

@@ -1,0 +1,339 @@
+"""The lease protocol as values: every operation with its exact condition, and rows read back as leases and workers.
+
+One table per application. A worker keeps one heartbeat row; a lease row names its owner's incarnation and an epoch, and
+is live while that worker's heartbeat moves. What makes it safe is in the conditions here:
+
+- an epoch grows by exactly one at each change of owner, so a write under an old epoch is refused for ever;
+- to take from a silent worker an observer first fences its row at the counter it saw: one more heartbeat in between
+  refuses the fence, and after the fence no heartbeat is accepted;
+- a worker row that is absent is not a dead worker: it is tombstoned first, so that a late registration is refused;
+- a checkpoint moves only forward and only under the current owner and epoch;
+- the end of a shard and its children's rows are one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from headrace.core.lineage import NewLease
+from headrace.model import (
+    SHARD_END,
+    TRIM_HORIZON,
+    AtTimestamp,
+    Checkpoint,
+    Lease,
+    Shard,
+    ShardId,
+    TrimHorizon,
+    Worker,
+    WorkerId,
+)
+from headrace.rows import (
+    Absent,
+    AtMost,
+    Condition,
+    DeleteRow,
+    Equals,
+    Key,
+    OneOf,
+    Present,
+    PutRow,
+    Request,
+    Row,
+    UpdateRow,
+    Value,
+)
+
+WORKERS: Final = "W"
+"""Partition of all worker rows: one query reads the fleet (100 rows are about 16 KB)."""
+
+META: Final = "M"
+BUCKETS: Final = 16
+"""Partitions of a stream's lease rows: 1,000 write units each."""
+
+LIVE: Final = "live"
+LEAVING: Final = "leaving"
+FENCED: Final = "fenced"
+LEFT: Final = "left"
+
+KEEP_DEAD_WORKERS_S: Final = 7 * 24 * 3600
+"""DynamoDB's TTL removes the row of a worker that left or was fenced after a week."""
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def worker_key(worker: WorkerId) -> Key:
+    """Where a worker's heartbeat row is."""
+    return Key(WORKERS, worker)
+
+
+def meta_key(stream: str) -> Key:
+    """Where the application remembers which stream its leases were made for."""
+    return Key(META, stream)
+
+
+def lease_key(stream: str, shard: ShardId) -> Key:
+    """Where a shard's lease row is."""
+    return Key(f"L#{stream}#{zlib.crc32(shard.encode()) % BUCKETS}", shard)
+
+
+def lease_partitions(stream: str) -> list[str]:
+    """Every partition that may hold lease rows of a stream."""
+    return [f"L#{stream}#{bucket}" for bucket in range(BUCKETS)]
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+
+def register(worker: WorkerId, name: str, version: str) -> PutRow:
+    """Bring a new incarnation to life. Refused: read `registered` in the refusal."""
+    row: dict[str, Value] = {"hb": 1, "st": LIVE, "name": name, "ver": version, "held": 0, "gen": 0}
+    return PutRow(worker_key(worker), row, (Absent("pk"),))
+
+
+def heartbeat(worker: WorkerId, seen: int, *, state: str, held: int, generation: int) -> UpdateRow:
+    """Count on from `seen`. Refused with counter `seen + 1` and a living state: an earlier try of this one applied."""
+    return UpdateRow(
+        worker_key(worker),
+        (Equals("hb", seen), OneOf("st", (LIVE, LEAVING))),
+        {"hb": seen + 1, "st": state, "held": held, "gen": generation},
+    )
+
+
+def fence(worker: WorkerId, seen: int, wall_s: float) -> UpdateRow:
+    """Declare a worker dead that was not heard of since counter `seen`."""
+    return UpdateRow(
+        worker_key(worker),
+        (Equals("hb", seen), OneOf("st", (LIVE, LEAVING))),
+        {"st": FENCED, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S},
+    )
+
+
+def tombstone(worker: WorkerId, wall_s: float) -> PutRow:
+    """Make a fenced row for an owner that has none, so that it cannot come to life later."""
+    row: dict[str, Value] = {"hb": 0, "st": FENCED, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S}
+    return PutRow(worker_key(worker), row, (Absent("pk"),))
+
+
+def leave(worker: WorkerId, wall_s: float) -> UpdateRow:
+    """Say goodbye after every lease was released."""
+    return UpdateRow(
+        worker_key(worker),
+        (OneOf("st", (LIVE, LEAVING)),),
+        {"st": LEFT, "held": 0, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S},
+    )
+
+
+def is_alive(worker: Worker) -> bool:
+    """Whether the row's state lets its heartbeats be accepted."""
+    return worker.state in {LIVE, LEAVING}
+
+
+# --- leases -----------------------------------------------------------------------------------------------------------
+
+
+def claim(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
+    """Own an unowned lease whose parents are finished."""
+    conditions: tuple[Condition, ...] = (
+        Absent("own"),
+        Equals("ep", lease.epoch),
+        Absent("pend"),
+        Absent("done"),
+    )
+    return _own(stream, lease, me, conditions)
+
+
+def take(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
+    """Own a lease of a worker that was seen fenced or gone. Start from the checkpoint in the answer, never from a scan."""
+    return _own(stream, lease, me, (*_owned(_owner_of(lease), lease.epoch), Absent("done")))
+
+
+def adopt(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
+    """Own under a new epoch a row that names me: whatever I may still have in flight under the old one is refused."""
+    return _own(stream, lease, me, (*_owned(me, lease.epoch), Absent("done")))
+
+
+def checkpoint(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint, rate: float) -> UpdateRow:
+    """Move the checkpoint forward; `rate` is the shard's throughput in bytes/s."""
+    return UpdateRow(
+        lease_key(stream, shard),
+        (*_owned(me, epoch), AtMost("ck", reached.encode()), Absent("done")),
+        {"ck": reached.encode(), "tput": round(rate)},
+    )
+
+
+def release(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint) -> UpdateRow:
+    """Give the lease up with its final checkpoint. The epoch stays; the next claim adds one."""
+    return UpdateRow(
+        lease_key(stream, shard),
+        (*_owned(me, epoch), AtMost("ck", reached.encode())),
+        {"ck": reached.encode()},
+        remove=("own",),
+    )
+
+
+def create(stream: str, new: NewLease) -> PutRow:
+    """The row of a shard that has none."""
+    return PutRow(lease_key(stream, new.shard.shard_id), _fresh_row(new), (Absent("pk"),))
+
+
+def end_shard(
+    stream: str,
+    lease: Lease,
+    me: WorkerId,
+    wall_s: float,
+    known_children: Iterable[Shard],
+    new_children: Iterable[NewLease],
+) -> tuple[Request, ...]:
+    """The transaction that finishes a shard: its own row first, then each child's.
+
+    A refused child means that its row came or went meanwhile: read it again and build another transaction.
+    """
+    known, new = tuple(known_children), tuple(new_children)
+    children = frozenset([s.shard_id for s in known] + [n.shard.shard_id for n in new])
+    done: dict[str, Value] = {"ck": SHARD_END.encode(), "done": True, "doneAt": round(wall_s, 3)}
+    if children:
+        done["kids"] = frozenset(children)
+    parent = UpdateRow(
+        lease_key(stream, lease.shard_id), (*_owned(me, lease.epoch), Absent("done")), done, remove=("own",)
+    )
+    started = [
+        UpdateRow(lease_key(stream, s.shard_id), (Present("pk"),), discard={"pend": frozenset({lease.shard_id})})
+        for s in known
+    ]
+    return (parent, *started, *(create(stream, n) for n in new))
+
+
+def end_token(stream: str, requests: tuple[Request, ...]) -> str:
+    """A token (at most 36 characters) that is the same for the same transaction and differs for any other."""
+    return hashlib.sha256(f"{stream}|{requests!r}".encode()).hexdigest()[:36]
+
+
+def forget(stream: str, lease: Lease) -> DeleteRow:
+    """Delete a finished lease as it was seen."""
+    return DeleteRow(lease_key(stream, lease.shard_id), (Equals("done", value=True), Equals("ep", lease.epoch)))
+
+
+def _own(stream: str, lease: Lease, me: WorkerId, conditions: tuple[Condition, ...]) -> UpdateRow:
+    return UpdateRow(lease_key(stream, lease.shard_id), conditions, {"own": me, "ep": lease.epoch + 1})
+
+
+def _owned(owner: WorkerId, epoch: int) -> tuple[Condition, ...]:
+    return Equals("own", owner), Equals("ep", epoch)
+
+
+def _owner_of(lease: Lease) -> WorkerId:
+    if lease.owner is None:
+        raise ValueError(f"{lease.shard_id} has no owner to take it from")
+    return lease.owner
+
+
+# --- the stream's meta row --------------------------------------------------------------------------------------------
+
+
+def remember_stream(stream: str, arn: str, created: datetime, start: TrimHorizon | AtTimestamp) -> PutRow:
+    """Tie the application's leases to this stream, by its creation time, and fix where it starts."""
+    row: dict[str, Value] = {"arn": arn, "created": created.isoformat(), "schema": 1, **_start_attributes(start)}
+    return PutRow(meta_key(stream), row, (Absent("pk"),))
+
+
+def note_bootstrap(stream: str) -> UpdateRow:
+    """Every shard that the stream had at the application's first start has its row."""
+    return UpdateRow(meta_key(stream), (Present("pk"),), {"ready": True})
+
+
+def is_bootstrapped(row: Row) -> bool:
+    """Whether the first rows are all there, so that whatever has none is a later child."""
+    return bool(row.get("ready", False))
+
+
+def remembered_created(row: Row) -> datetime:
+    """The creation time of the stream that the application's leases were made for."""
+    return datetime.fromisoformat(str(row["created"]))
+
+
+def remembered_start(row: Row) -> TrimHorizon | AtTimestamp:
+    """Where the application started, LATEST resolved."""
+    return _start(row)
+
+
+# --- rows ⇄ values ----------------------------------------------------------------------------------------------------
+
+
+def lease_of(row: Row) -> Lease:
+    """A lease row as a value."""
+    owner = row.get("own")
+    return Lease(
+        shard_id=ShardId(str(row["sk"])),
+        epoch=int(_number(row, "ep")),
+        checkpoint=Checkpoint.decode(str(row["ck"])),
+        owner=None if owner is None else WorkerId(str(owner)),
+        pending=_shards(row, "pend"),
+        parents=tuple(sorted(_shards(row, "parents"))),
+        children=_shards(row, "kids"),
+        done=bool(row.get("done", False)),
+        done_at_s=_number(row, "doneAt"),
+        start=_start(row),
+        first_hash_key=int(str(row.get("hk0", "0"))),
+        last_hash_key=int(str(row.get("hk1", str(2**128 - 1)))),
+        throughput=_number(row, "tput"),
+    )
+
+
+def worker_of(row: Row) -> Worker:
+    """A worker row as a value."""
+    return Worker(
+        worker_id=WorkerId(str(row["sk"])),
+        heartbeat=int(_number(row, "hb")),
+        state=str(row["st"]),
+        name=str(row.get("name", "")),
+        held=int(_number(row, "held")),
+        generation=int(_number(row, "gen")),
+        version=str(row.get("ver", "")),
+    )
+
+
+def _fresh_row(new: NewLease) -> dict[str, Value]:
+    row: dict[str, Value] = {
+        "ep": 0,
+        "ck": TRIM_HORIZON.encode(),
+        "hk0": str(new.shard.first_hash_key),
+        "hk1": str(new.shard.last_hash_key),
+        **_start_attributes(new.start),
+    }
+    if new.shard.parents:
+        row["parents"] = frozenset(new.shard.parents)
+    if new.pending:
+        row["pend"] = frozenset(new.pending)
+    return row
+
+
+def _start_attributes(start: TrimHorizon | AtTimestamp) -> dict[str, Value]:
+    if isinstance(start, TrimHorizon):
+        return {}
+    return {"at": int(start.instant.timestamp() * 1000)}
+
+
+def _start(row: Row) -> TrimHorizon | AtTimestamp:
+    if "at" not in row:
+        return TrimHorizon()
+    return AtTimestamp(datetime.fromtimestamp(_number(row, "at") / 1000, UTC))
+
+
+def _number(row: Row, attribute: str) -> float:
+    value = row.get(attribute, 0)
+    if not isinstance(value, int | float):
+        raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a number")
+    return value
+
+
+def _shards(row: Row, attribute: str) -> frozenset[ShardId]:
+    value = row.get(attribute, frozenset())
+    if not isinstance(value, frozenset):
+        raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a set")
+    return frozenset(ShardId(member) for member in value)

@@ -1,0 +1,93 @@
+"""The shard graph: which leases to create for the shards that a stream lists, and when one may be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from headrace.model import AtTimestamp, Lease, Shard, ShardId, TrimHorizon
+
+
+@dataclass(frozen=True, slots=True)
+class NewLease:
+    """A lease row to make: `pending` are those parents that must be finished first."""
+
+    shard: Shard
+    pending: frozenset[ShardId]
+    start: TrimHorizon | AtTimestamp
+
+
+def missing_leases(
+    shards: Iterable[Shard],
+    leases: Mapping[ShardId, Lease],
+    start: TrimHorizon | AtTimestamp,
+) -> list[NewLease]:
+    """The leases that listed shards lack, parents before children.
+
+    A shard with a descendant's row has been finished and its row deleted: it never comes back. A parent that is
+    neither listed nor leased has been trimmed away: nobody waits for it. `start` applies to what the application finds
+    at its first start; children that appear later begin at their beginning, which is where TrimHorizon puts them.
+    """
+    listed = {shard.shard_id: shard for shard in shards}
+    finished_long_ago = _with_descendant_rows(listed, leases)
+    missing = [s for s in listed.values() if s.shard_id not in leases and s.shard_id not in finished_long_ago]
+    ordered = sorted(missing, key=lambda s: (_depth(s, listed), s.shard_id))
+    coming = {s.shard_id for s in ordered}
+    return [NewLease(shard, _unfinished(shard.parents, leases, coming), start) for shard in ordered]
+
+
+def _unfinished(
+    parents: Iterable[ShardId], leases: Mapping[ShardId, Lease], coming: set[ShardId]
+) -> frozenset[ShardId]:
+    return frozenset(p for p in parents if p in coming or (p in leases and not leases[p].done))
+
+
+def _with_descendant_rows(listed: Mapping[ShardId, Shard], leases: Mapping[ShardId, Lease]) -> set[ShardId]:
+    known: set[ShardId] = set()
+    frontier = [parent for lease in leases.values() for parent in lease.parents]
+    while frontier:
+        ancestor = frontier.pop()
+        if ancestor in known:
+            continue
+        known.add(ancestor)
+        if ancestor in listed:
+            frontier.extend(listed[ancestor].parents)
+    return known
+
+
+def _depth(shard: Shard, listed: Mapping[ShardId, Shard]) -> int:
+    depth = 0
+    generation = [shard]
+    while generation := [listed[p] for s in generation for p in s.parents if p in listed]:
+        depth += 1
+    return depth
+
+
+def child_pending(child: Shard, finished: ShardId, others: Mapping[ShardId, Lease]) -> frozenset[ShardId]:
+    """The parents a child still waits for once `finished` is done, when the child has no row yet.
+
+    `others` are the rows of its other parents as just read. Discovery runs before this is asked, so a parent without a
+    row has been trimmed away (or was finished so long ago that the child would have a row).
+    """
+    return frozenset(p for p in child.parents if p != finished and p in others and not others[p].done)
+
+
+def may_forget(lease: Lease, leases: Mapping[ShardId, Lease], *, listed: bool, age_s: float) -> bool:
+    """Whether a finished lease's row may be deleted.
+
+    Every child must have been started or finished, or it could be made anew and read twice; and the shard must be
+    listed no longer, or be finished for a day, so that no delayed write can bring the row back. A shard of which no
+    child was ever seen waits for both.
+    """
+    if not lease.done:
+        return False
+    if not lease.children:
+        return not listed and age_s > FORGET_AFTER_S
+    rows = [leases.get(child) for child in lease.children]
+    if any(row is None or not (row.done or row.epoch > 0) for row in rows):
+        return False
+    return not listed or age_s > FORGET_AFTER_S
+
+
+FORGET_AFTER_S = 24 * 3600.0
+"""No request stays in a network for a day."""

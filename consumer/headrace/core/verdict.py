@@ -1,0 +1,107 @@
+"""What follows an attempt: settle, retry after a while, or bury.
+
+A closed set of outcomes; the flow executes them and infers nothing later. The rules are those of the Lambda event
+source mapping, per record: N retries are 1 + N calls, -1 means no limit, and a record older than the age limit is
+buried before a call rather than after it. Throttling and outages of AWS never come here: they are not attempts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from headrace.core.backoff import Backoff, delay_s
+from headrace.model import Record
+
+RETRY_ATTEMPTS_EXHAUSTED: Final = "RetryAttemptsExhausted"
+"""The event source mapping's own word (recorded)."""
+
+RECORD_AGE_EXCEEDED: Final = "RecordAgeExceeded"
+"""The event source mapping's own word (recorded); not MaximumRecordAgeExceeded."""
+
+REJECTED: Final = "Rejected"
+"""The handler raised Reject."""
+
+WRITE_REFUSED: Final = "WriteRefused"
+"""The serving table will never take the item as it is."""
+
+UNLIMITED: Final = -1
+
+HANDLER_BACKOFF: Final = Backoff(first_s=0.5, cap_s=60.0)
+"""Between attempts of one record. AWS publishes no curve; 8 calls in 60 s were recorded, which this comes near."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """`maximum_attempts` is the ESM's retry count (-1: no limit), `maximum_age_s` its age limit (-1: no limit)."""
+
+    maximum_attempts: int = 5
+    maximum_age_s: float = UNLIMITED
+    backoff: Backoff = HANDLER_BACKOFF
+
+    @property
+    def limits_age(self) -> bool:
+        """Whether there is an age limit at all."""
+        return self.maximum_age_s != UNLIMITED
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised something of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedToReject:
+    """The handler raised Reject."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedToRetry:
+    """The handler raised Retry; `after_s` is None where it left the delay to us."""
+
+    after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRefused:
+    """The sink will never take one of the record's writes."""
+
+
+Failure: TypeAlias = Raised | AskedToReject | AskedToRetry | WriteRefused
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """Call the handler again with this record, not before this delay."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Store the dead letter, then settle. `reason` is one of this module's words."""
+
+    reason: str
+
+
+Verdict: TypeAlias = RetryAfter | Bury
+
+
+def judge(failure: Failure, attempts: int, rules: RetryRules, unit: float) -> Verdict:
+    """After a failed attempt; `attempts` counts it, `unit` is a random number in [0, 1)."""
+    match failure:
+        case AskedToReject():
+            return Bury(REJECTED)
+        case WriteRefused():
+            return Bury(WRITE_REFUSED)
+        case Raised() | AskedToRetry():
+            if rules.maximum_attempts != UNLIMITED and attempts > rules.maximum_attempts:
+                return Bury(RETRY_ATTEMPTS_EXHAUSTED)
+            if isinstance(failure, AskedToRetry) and failure.after_s is not None:
+                return RetryAfter(failure.after_s)
+            return RetryAfter(delay_s(attempts, unit, rules.backoff))
+
+
+def too_old(record: Record, wall_s: float, rules: RetryRules) -> bool:
+    """Whether a record is past the age limit; asked before every call, per record (recorded ESM behaviour)."""
+    return rules.limits_age and wall_s - record.arrival_s > rules.maximum_age_s

@@ -1,0 +1,1 @@
+"""Acts. asyncio: executes what `core` decides, through the ports."""

@@ -1,0 +1,235 @@
+"""Which shards are mine? Every worker asks the same rows the same question and acts on its own part of the answer.
+
+What is authoritative: the table's conditional writes, nothing else. Reads may be stale, and a plan made on stale rows
+costs a refused write. Local time is used for one thing here: how long a peer's heartbeat counter has stood still, on
+this worker's clock, since this worker received the first read that showed it, and only while this worker could see.
+
+What each failure does. The table cannot be read: nothing is decided, and all silence starts anew once it can. A peer is
+silent for the lease duration: its row is fenced at the counter that was seen; refused means that it lives. After the
+fence its leases are taken one by one, each under a new epoch, from the checkpoint in the answer. A claim, take or adopt
+gets no answer: the row is read again, and where it names this worker it is adopted under one more epoch. This worker's
+own trust has run out: it takes nothing and fences nobody until a heartbeat is acknowledged again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from headrace.core import leases
+from headrace.core.assignment import Adopt, Claim, Fence, Fleet, Take, Tombstone, Watch, orphans, plan
+from headrace.core.lineage import may_forget
+from headrace.core.tenure import LeaseTiming
+from headrace.errors import AwsError, Retryable
+from headrace.flow.discovery import Discovery
+from headrace.flow.term import Term, Trust
+from headrace.model import Instant, Lease, ShardId, Worker, WorkerId
+from headrace.ports import Ports
+from headrace.rows import Applied, Outcome, Refused, UpdateRow
+
+log = structlog.get_logger(__name__)
+
+READ_LEASES_EVERY_S: Final = 60.0
+"""Lease rows are read when the worker rows say that something changed, and this often anyway."""
+
+OVERDUE_POLLS: Final = 2
+"""An orphan whose planned owner has not taken it after this many polls may be taken by anyone."""
+
+
+@dataclass(slots=True)
+class View:
+    """What this worker last read."""
+
+    workers: dict[WorkerId, Worker]
+    leases: dict[ShardId, Lease]
+    watch: Watch
+    orphaned: dict[ShardId, Instant]
+    """Since when each orphan has been one, as seen from here."""
+    leases_read: Instant | None = None
+
+
+class Coordinator:
+    """The lease loop of one incarnation; `opened` is called with every lease that came into its hands."""
+
+    def __init__(
+        self,
+        me: WorkerId,
+        ports: Ports,
+        timing: LeaseTiming,
+        trust: Trust,
+        discovery: Discovery,
+        opened: Callable[[Term], None],
+    ) -> None:
+        self.held: dict[ShardId, Term] = {}
+        self.generation = 0
+        """Grows with each ownership change this worker made; the others see it and read the lease rows."""
+        self._me = me
+        self._ports = ports
+        self._timing = timing
+        self._trust = trust
+        self._discovery = discovery
+        self._opened = opened
+        self._longest_gap_s = 2 * timing.poll_period_s
+        self._view = View({}, {}, Watch({}), {})
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Coordinate for ever. Workers that start together get one poll period to see each other first."""
+        await asyncio.sleep(self._timing.poll_period_s)
+        while True:
+            await self.round()
+            await self._pause()
+
+    def closed(self, term: Term) -> None:
+        """A shard's run ended: the lease is no longer in this worker's hands."""
+        if self.held.get(term.lease.shard_id) is term:
+            del self.held[term.lease.shard_id]
+        self.changed()
+
+    def changed(self) -> None:
+        """Ownership changed by this worker's doing: tell the others, and look again soon."""
+        self.generation += 1
+        self._view.leases_read = None
+        self._wake.set()
+
+    async def round(self) -> None:
+        """One look at the fleet and what follows from it. A table that cannot be reached ends the round early."""
+        try:
+            await self._read_workers()
+            if self._leases_wanted():
+                await self._read_leases()
+            await self._act()
+        except Retryable as error:
+            log.info("round_cut_short", error=str(error))
+        except AwsError as error:
+            log.error("round_failed", error=str(error))  # noqa: TRY400 - one line says it
+
+    # --- see -----------------------------------------------------------------------------------------------------------
+
+    async def _read_workers(self) -> None:
+        rows = await self._ports.table.query(leases.WORKERS)
+        workers = {worker.worker_id: worker for worker in map(leases.worker_of, rows)}
+        if _ownership(workers) != _ownership(self._view.workers):
+            self._view.leases_read = None
+        self._view.workers = workers
+        self._view.watch = self._view.watch.observe(workers.values(), self._ports.clock.now(), self._longest_gap_s)
+
+    def _leases_wanted(self) -> bool:
+        read = self._view.leases_read
+        return read is None or bool(self._view.orphaned) or self._ports.clock.now() - read >= READ_LEASES_EVERY_S
+
+    async def _read_leases(self) -> None:
+        asked = self._ports.clock.now()
+        self._view.leases = await self._discovery.read_leases()
+        self._view.leases_read = asked
+        now = self._ports.clock.now()
+        orphaned = {lease.shard_id for lease in orphans(self._fleet())}
+        self._view.orphaned = {shard: self._view.orphaned.get(shard, now) for shard in orphaned}
+
+    def _fleet(self) -> Fleet:
+        view, now = self._view, self._ports.clock.now()
+        patience = OVERDUE_POLLS * self._timing.poll_period_s
+        jitter = self._timing.poll_period_s * self._ports.chance()
+        return Fleet(
+            me=self._me,
+            workers=view.workers,
+            leases=view.leases,
+            held=frozenset(self.held),
+            overdue=frozenset(s for s, since in view.orphaned.items() if now - since > patience + jitter),
+            silent=view.watch.silent(view.workers.values(), now, self._timing.duration_s, self._longest_gap_s),
+        )
+
+    # --- act -----------------------------------------------------------------------------------------------------------
+
+    async def _act(self) -> None:
+        if not self._trust.permits():
+            return
+        buried = [await self._bury(a) for a in plan(self._fleet()) if isinstance(a, Fence | Tombstone)]
+        if any(buried):
+            await self._read_workers()
+            await self._read_leases()
+        actions = [action for action in plan(self._fleet()) if isinstance(action, Claim | Take | Adopt)]
+        async with asyncio.TaskGroup() as takings:
+            for action in actions:
+                takings.create_task(self._acquire(action), name=f"{action.lease.shard_id}-acquire")
+        await self._forget_finished()
+
+    async def _bury(self, action: Fence | Tombstone) -> bool:
+        wall_s = self._ports.clock.wall().timestamp()
+        match action:
+            case Fence(worker, counter):
+                outcome = await self._ports.table.apply(leases.fence(worker, counter, wall_s))
+            case Tombstone(worker):
+                outcome = await self._ports.table.apply(leases.tombstone(worker, wall_s))
+        if isinstance(outcome, Refused):
+            return False
+        log.warning("peer_fenced", peer=action.worker)
+        self._ports.observer.peer_fenced()
+        return True
+
+    async def _acquire(self, action: Claim | Take | Adopt) -> None:
+        lease, stream = action.lease, self._discovery.stream
+        match action:
+            case Claim():
+                transition, request = "claimed", leases.claim(stream, lease, self._me)
+            case Take():
+                transition, request = "taken", leases.take(stream, lease, self._me)
+            case Adopt():
+                transition, request = "adopted", leases.adopt(stream, lease, self._me)
+        outcome = await self._try_own(request)
+        if isinstance(outcome, Applied):
+            self._hold(leases.lease_of(outcome.row), transition)
+        else:
+            self._view.leases_read = None
+
+    async def _try_own(self, request: UpdateRow) -> Outcome | None:
+        """None when there was no answer: the next read of the rows shows whether it applied, and then it is adopted."""
+        try:
+            return await self._ports.table.apply(request)
+        except AwsError as error:
+            log.info("lease_unanswered", shard=request.key.sk, error=str(error))
+            return None
+
+    def _hold(self, lease: Lease, transition: str) -> None:
+        term = Term(lease, self._trust)
+        self.held[lease.shard_id] = term
+        self._view.orphaned.pop(lease.shard_id, None)
+        self._view.leases[lease.shard_id] = lease
+        self.generation += 1
+        log.info(f"lease_{transition}", shard=lease.shard_id, epoch=lease.epoch)  # noqa: G004 - one of three names
+        self._ports.observer.lease_changed(lease.shard_id, transition)
+        self._opened(term)
+
+    async def _forget_finished(self) -> None:
+        wall_s = self._ports.clock.wall().timestamp()
+        for lease in list(self._view.leases.values()):
+            listed = lease.shard_id in self._discovery.listed
+            if may_forget(lease, self._view.leases, listed=listed, age_s=wall_s - lease.done_at_s):
+                await self._ports.table.apply(leases.forget(self._discovery.stream, lease))
+                del self._view.leases[lease.shard_id]
+                log.info("lease_forgotten", shard=lease.shard_id)
+
+    # --- wait ----------------------------------------------------------------------------------------------------------
+
+    async def _pause(self) -> None:
+        """Until the next poll; a silence that ends before that is met on time, not a poll later."""
+        now = self._ports.clock.now()
+        others = [w for w in self._view.workers.values() if w.worker_id != self._me]
+        silence = self._view.watch.next_silence(others, self._timing.duration_s)
+        pause = self._timing.poll_period_s
+        if silence is not None and now < silence:
+            pause = min(pause, silence - now)
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+
+def _ownership(workers: dict[WorkerId, Worker]) -> set[tuple[WorkerId, str, int]]:
+    return {(w.worker_id, w.state, w.generation) for w in workers.values()}

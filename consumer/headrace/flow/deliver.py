@@ -1,0 +1,293 @@
+"""Delivery of one shard: handler, sink, retries and dead letters, until every record is settled or buried.
+
+A batch goes through the handler in shard order and its writes go to the sink together; while they are on their way the
+next batch is handled. A record that fails parks its partition key: it is tried again after a backoff, later records of
+the key wait behind it in order, and all other keys go on. What is out of attempts is buried, and only when its dead
+letter is durable does the tracker let the checkpoint pass.
+
+On the good path nothing is done per record but the call of the handler itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from headrace.core.effects import effects_of
+from headrace.core.parking import Parking
+from headrace.core.tracker import Span, Tracker
+from headrace.core.verdict import (
+    AskedToReject,
+    AskedToRetry,
+    Bury,
+    Failure,
+    Raised,
+    RetryAfter,
+    RetryRules,
+    judge,
+    too_old,
+)
+from headrace.errors import LeaseLost, Reject, Retry
+from headrace.flow.budget import RECORD_OVERHEAD
+from headrace.flow.bury import Burial, Cause
+from headrace.flow.term import Term
+from headrace.model import Effect, Instant, Put, Record
+from headrace.ports import Ports, Refusal
+
+SUBMISSIONS: Final = 16
+"""Batches of one shard on their way to the sink at once."""
+
+ASYNC_CALLS: Final = 64
+"""Calls of an `async def` handler under way at once in a shard; those of one key follow each other."""
+
+YIELD_EVERY: Final = 256
+"""Records a plain handler is called with before the loop gets a turn."""
+
+Writes: TypeAlias = list[tuple[int, Effect]]
+
+
+@dataclass(slots=True)
+class Submission:
+    """Records of one span, by index, whose writes are on their way or whose dead letters are due."""
+
+    span: Span
+    records: dict[int, Record]
+    answer: asyncio.Future[Mapping[int, Refusal]] | None = None
+    causes: dict[int, Cause] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A parked record: where it belongs, and how often it failed."""
+
+    span: Span
+    index: int
+    record: Record
+    attempts: int = 0
+
+
+class Delivery:
+    """Takes batches in and tells `tracker` what became of every record; `let_go` gets the bytes of settled ones."""
+
+    def __init__(
+        self,
+        term: Term,
+        ports: Ports,
+        rules: RetryRules,
+        tracker: Tracker,
+        burial: Burial,
+        let_go: Callable[[int], None],
+    ) -> None:
+        self.parking: Parking[Waiting] = Parking()
+        self.moved = asyncio.Event()
+        """Set when records were settled."""
+        self._term = term
+        self._ports = ports
+        self._rules = rules
+        self._tracker = tracker
+        self._burial = burial
+        self._let_go = let_go
+        self._submissions: asyncio.Queue[Submission] = asyncio.Queue(SUBMISSIONS)
+        self._answers: set[asyncio.Future[Mapping[int, Refusal]]] = set()
+
+    # --- handle --------------------------------------------------------------------------------------------------------
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Hand a batch to the handler and its writes to the sink. Raises LeaseLost."""
+        self._insist()
+        submission = Submission(self._tracker.admit(records), dict(enumerate(records)))
+        started = self._ports.clock.now()
+        self._give_up_old(submission)
+        handle = self._call_async if self._ports.handler.is_async else self._call
+        writes = await handle(submission)
+        self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
+        await self._submit(submission, writes)
+
+    async def _call(self, submission: Submission) -> Writes:
+        writes: Writes = []
+        call, parking, given_up = self._ports.handler.call, self.parking, submission.causes
+        for index, record in list(submission.records.items()):
+            if given_up and index in given_up:
+                continue
+            if parking.waiting and record.partition_key in parking:
+                self._follow(submission, index)
+                continue
+            try:
+                answer = call(record)
+                if type(answer) is Put:
+                    writes.append((index, answer))
+                else:
+                    writes.extend([(index, effect) for effect in effects_of(answer)])
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is this record's failure
+                self._failed(submission, Waiting(submission.span, index, record), error)
+            if index % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+                self._insist()
+        return writes
+
+    async def _call_async(self, submission: Submission) -> Writes:
+        lanes: dict[str, list[int]] = {}
+        for index, record in submission.records.items():
+            if index not in submission.causes:
+                lanes.setdefault(record.partition_key, []).append(index)
+        writes: Writes = []
+        queue = iter(lanes.values())
+
+        async def work() -> None:
+            for lane in queue:
+                for index in lane:
+                    await self._call_next(submission, index, writes)
+
+        async with asyncio.TaskGroup() as calls:
+            for number in range(min(ASYNC_CALLS, len(lanes))):
+                calls.create_task(work(), name=f"{self._term.lease.shard_id}-call-{number}")
+        return sorted(writes, key=_index)
+
+    async def _call_next(self, submission: Submission, index: int, writes: Writes) -> None:
+        record = submission.records[index]
+        if record.partition_key in self.parking:
+            self._follow(submission, index)
+            return
+        try:
+            answer = await self._ports.handler.call(record)
+            writes.extend([(index, effect) for effect in effects_of(answer)])
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is this record's failure
+            self._failed(submission, Waiting(submission.span, index, record), error)
+
+    # --- fail and try again --------------------------------------------------------------------------------------------
+
+    async def retry(self, now: Instant) -> bool:
+        """Try one parked record that is due, and after it those that waited behind it; False when none is due."""
+        key = self.parking.take_due(now)
+        if key is None:
+            return False
+        while key in self.parking:
+            self._insist()
+            waiting = self.parking.head(key)
+            submission = Submission(waiting.span, {waiting.index: waiting.record})
+            writes = await self._attempt(submission, waiting)
+            if not submission.records:
+                break
+            self.parking.advance(key)
+            await self._submit(submission, writes)
+        return True
+
+    async def _attempt(self, submission: Submission, waiting: Waiting) -> Writes:
+        if too_old(waiting.record, self._wall_s(), self._rules):
+            submission.causes[waiting.index] = Cause.too_old(waiting.attempts)
+            return []
+        record = msgspec.structs.replace(waiting.record, attempt=waiting.attempts + 1)
+        submission.records[waiting.index] = record
+        try:
+            answer: Any = self._ports.handler.call(record)
+            if self._ports.handler.is_async:
+                answer = await answer
+            return [(waiting.index, effect) for effect in effects_of(answer)]
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is this record's failure
+            self._failed(submission, waiting, error)
+            return []
+
+    def _failed(self, submission: Submission, waiting: Waiting, error: BaseException) -> None:
+        attempts = waiting.attempts + 1
+        match judge(_failure(error), attempts, self._rules, self._ports.chance()):
+            case RetryAfter(delay_s):
+                later = Waiting(waiting.span, waiting.index, waiting.record, attempts)
+                self._park(later, Instant(self._ports.clock.now() + delay_s))
+                del submission.records[waiting.index]
+                self._ports.observer.record_retried(self._term.lease.shard_id)
+                self._burial.tell_failure(waiting.record, error, attempts, delay_s)
+            case Bury(reason):
+                submission.causes[waiting.index] = Cause.raised(error, reason, attempts)
+
+    def _park(self, waiting: Waiting, due: Instant) -> None:
+        key = waiting.record.partition_key
+        if key in self.parking:
+            self.parking.postpone(key, waiting, due)
+        else:
+            self.parking.park(key, waiting, due)
+
+    def _follow(self, submission: Submission, index: int) -> None:
+        record = submission.records.pop(index)
+        self.parking.follow(record.partition_key, Waiting(submission.span, index, record))
+
+    def _give_up_old(self, submission: Submission) -> None:
+        if self._rules.limits_age:
+            now_s = self._wall_s()
+            for index, record in submission.records.items():
+                if too_old(record, now_s, self._rules):
+                    submission.causes[index] = Cause.too_old(0)
+
+    # --- settle --------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, submission: Submission, writes: Writes) -> None:
+        if writes:
+            self._insist()
+            submission.answer = self._ports.sink.submit(writes, self._term.permits)
+            self._answers.add(submission.answer)
+            submission.answer.add_done_callback(self._answers.discard)
+        if submission.records:
+            await self._submissions.put(submission)
+
+    async def settle(self) -> None:
+        """Settle submissions in their order, for ever. Raises LeaseLost."""
+        while True:
+            await self.settle_next()
+
+    async def settle_next(self) -> None:
+        """Wait until the oldest submission is durable, bury what has to be, and settle it."""
+        submission = await self._submissions.get()
+        refusals = await submission.answer if submission.answer is not None else {}
+        for index, refusal in refusals.items():
+            submission.causes[index] = Cause.refused(refusal, submission.records[index].attempt)
+        if submission.causes:
+            await self._burial.bury(submission.records, submission.causes)
+        self._settled(submission)
+        self._submissions.task_done()
+
+    async def all_settled(self) -> None:
+        """Wait until every submission is settled."""
+        await self._submissions.join()
+
+    def abandon(self) -> None:
+        """Let go of whatever is still on its way: nobody will settle it here."""
+        for answer in list(self._answers):
+            answer.cancel()
+
+    def _settled(self, submission: Submission) -> None:
+        span, records = submission.span, submission.records
+        oldest = span.oldest_open_arrival_s
+        if len(records) == span.size:
+            self._tracker.settle_all(span)
+        else:
+            for index in records:
+                self._tracker.settle(span, index)
+        good = len(records) - len(submission.causes)
+        if good:
+            self._ports.observer.records_settled(self._term.lease.shard_id, good, oldest)
+        self._let_go(sum(len(record.data) for record in records.values()) + RECORD_OVERHEAD * len(records))
+        self.moved.set()
+
+    def _insist(self) -> None:
+        if not self._term.permits():
+            raise LeaseLost(f"{self._term.lease.shard_id}: the lease is no longer trusted")
+
+    def _wall_s(self) -> float:
+        return self._ports.clock.wall().timestamp()
+
+
+def _failure(error: BaseException) -> Failure:
+    match error:
+        case Reject():
+            return AskedToReject()
+        case Retry(after=after):
+            return AskedToRetry(None if after is None else after.total_seconds())
+        case _:
+            return Raised()
+
+
+def _index(write: tuple[int, Effect]) -> int:
+    return write[0]

@@ -1,0 +1,125 @@
+"""The stream's shards and the application's rows for them: made when missing, tied to one stream by its creation time.
+
+The first start of an application fixes where it begins (LATEST becomes an instant of the service's own clock) and makes
+a row for every listed shard from there. Until that is noted as complete, every worker that starts does it again with the
+remembered start: all its writes are create-if-absent. Shards found later are children, and begin at their beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from headrace.core import leases
+from headrace.core.lineage import missing_leases
+from headrace.errors import AwsError, StreamReplaced
+from headrace.flow.persist import persist
+from headrace.model import (
+    AtTimestamp,
+    Latest,
+    Lease,
+    Shard,
+    ShardId,
+    StartPosition,
+    StreamDescription,
+    TrimHorizon,
+)
+from headrace.ports import Ports
+from headrace.rows import Applied, Outcome, Request, Row
+
+log = structlog.get_logger(__name__)
+
+LIST_SHARDS_EVERY_S: Final = 60.0
+"""On average. New shards are found by the last page of their parents; this catches what that misses."""
+
+
+class Discovery:
+    """What the stream has, and what the table has of it."""
+
+    def __init__(self, ports: Ports, stream: str) -> None:
+        self.stream = stream
+        self.listed: frozenset[ShardId] = frozenset()
+        """The shards of the last listing."""
+        self._ports = ports
+
+    async def open(self, description: StreamDescription, start: StartPosition) -> None:
+        """Tie the application to the stream, or find it tied to this one, and see that its first rows are there.
+
+        Raises StreamReplaced when the leases were made for an earlier stream of the same name.
+        """
+        meta = await self._remember(description, start)
+        if leases.remembered_created(meta) != description.created:
+            raise StreamReplaced(
+                f"the leases were made for a stream {self.stream} created {leases.remembered_created(meta)}; "
+                f"the stream of that name today was created {description.created}"
+            )
+        if leases.is_bootstrapped(meta):
+            await persist("discover", self.discover, self._ports.chance)
+        else:
+            begin = leases.remembered_start(meta)
+            await persist("bootstrap", lambda: self._discover(begin), self._ports.chance)
+            await self._apply("note_bootstrap", leases.note_bootstrap(self.stream))
+
+    async def run(self) -> None:
+        """Discover from time to time, for ever; a listing that fails is simply tried again next time."""
+        while True:
+            await asyncio.sleep(LIST_SHARDS_EVERY_S * (0.5 + self._ports.chance()))
+            try:
+                await self.discover()
+            except AwsError as error:
+                log.warning("discovery_failed", error=str(error))
+
+    async def discover(self) -> list[Shard]:
+        """Make a row for every listed shard that has none; returns the listing.
+
+        Raises Throttled, Unavailable, Denied or NotFound.
+        """
+        return await self._discover(TrimHorizon())
+
+    async def read_leases(self) -> dict[ShardId, Lease]:
+        """Every lease row of the stream, eventually consistent and no snapshot. Raises what the table's query raises."""
+        found: dict[ShardId, Lease] = {}
+
+        async def read(partition: str) -> None:
+            for row in await self._ports.table.query(partition):
+                lease = leases.lease_of(row)
+                found[lease.shard_id] = lease
+
+        try:
+            async with asyncio.TaskGroup() as queries:
+                for partition in leases.lease_partitions(self.stream):
+                    queries.create_task(read(partition), name=f"query-{partition}")
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        return found
+
+    async def _remember(self, description: StreamDescription, start: StartPosition) -> Row:
+        first = _resolved(start, description)
+        request = leases.remember_stream(self.stream, description.arn, description.created, first)
+        outcome = await self._apply("remember_stream", request)
+        if isinstance(outcome, Applied):
+            log.info("application_began", stream=self.stream, start=str(first))
+            return outcome.row
+        if outcome.row is None:
+            raise StreamReplaced(f"the row that ties {self.stream} to its leases vanished while it was read")
+        return outcome.row
+
+    async def _discover(self, start: TrimHorizon | AtTimestamp) -> list[Shard]:
+        shards = await self._ports.stream.list_shards()
+        for new in missing_leases(shards, await self.read_leases(), start):
+            if isinstance(await self._ports.table.apply(leases.create(self.stream, new)), Applied):
+                log.info("shard_discovered", shard=new.shard.shard_id, parents=new.shard.parents)
+        self.listed = frozenset(shard.shard_id for shard in shards)
+        return shards
+
+    async def _apply(self, what: str, request: Request) -> Outcome:
+        return await persist(what, lambda: self._ports.table.apply(request), self._ports.chance)
+
+
+def _resolved(start: StartPosition, description: StreamDescription) -> TrimHorizon | AtTimestamp:
+    if isinstance(start, Latest):
+        return AtTimestamp(datetime.fromtimestamp(description.now_s, UTC))
+    return start

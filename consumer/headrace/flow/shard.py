@@ -1,0 +1,200 @@
+"""One shard's life, top to bottom: resume, fetch, batch, deliver, settle, checkpoint, finish.
+
+Three tasks run beside the one that delivers: fetching fills a batcher within the worker's memory budget, settling
+follows the writes in their order, checkpointing makes the tracker's mark durable. The first that fails ends them all.
+The run ends in one of three ways: the shard was read to its end, the worker was asked to stop, or the lease was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from headrace.core.batching import Batcher, BatchRules
+from headrace.core.pacing import PaceRules
+from headrace.core.tracker import Tracker
+from headrace.core.verdict import RetryRules
+from headrace.errors import LeaseLost
+from headrace.flow.budget import Budget
+from headrace.flow.bury import Burial
+from headrace.flow.checkpoint import Checkpoints
+from headrace.flow.deliver import Delivery
+from headrace.flow.fetch import Fetcher
+from headrace.flow.finish import Discover, Finish
+from headrace.flow.term import Term
+from headrace.model import Instant, Record, WorkerId
+from headrace.ports import Ports, ShardProbe
+
+log = structlog.get_logger(__name__)
+
+LONGEST_SPAN: Final = 50_000
+"""Records beyond the mark at which a shard waits for the record that holds it: what a crash could repeat is bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRules:
+    """How every shard of this worker is run.
+
+    `checkpoint_interval_s` is how long a settled record may wait for its checkpoint, `drain_s` how long a stop may wait
+    for what is in flight, `call_timeout_s` the longest a call to the sink can be under way.
+    """
+
+    batch: BatchRules = BatchRules()
+    retry: RetryRules = RetryRules()
+    pace: PaceRules = PaceRules()
+    checkpoint_interval_s: float = 1.0
+    drain_s: float = 20.0
+    call_timeout_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What the shards of one incarnation share."""
+
+    me: WorkerId
+    stream: str
+    ports: Ports
+    budget: Budget
+    rules: ShardRules
+    discover: Discover
+
+
+class ShardRun:
+    """The run of one shard under one term."""
+
+    def __init__(self, term: Term, place: Workplace) -> None:
+        self._term = term
+        self._place = place
+        self._stopping = False
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._last_progress: Instant = place.ports.clock.now()
+        ports, lease = place.ports, term.lease
+        self._tracker = Tracker(lease.checkpoint)
+        self._batcher = Batcher(place.rules.batch)
+        self._fetcher = Fetcher(lease, ports, place.budget, place.rules.pace, self._take_in)
+        self._checkpoints = Checkpoints(place.me, place.stream, term, ports, lambda: self._tracker.mark)
+        burial = Burial(place.me, place.stream, term, ports)
+        self._delivery = Delivery(term, ports, place.rules.retry, self._tracker, burial, self._settled)
+
+    async def run(self) -> None:
+        """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
+        shard = self._term.lease.shard_id
+        self._place.ports.observer.shard_opened(shard, self._probe())
+        try:
+            await self._read()
+            if self._tracker.drained:
+                await Finish(
+                    self._place.me, self._place.stream, self._term, self._place.ports, self._place.discover
+                ).end(self._fetcher.children)
+            else:
+                await self._checkpoints.release()
+        finally:
+            self._term.end()
+            self._delivery.abandon()
+            self._fetcher.let_go(self._fetcher.held)
+            self._place.ports.observer.shard_closed(shard)
+
+    def stop(self) -> None:
+        """Ask for a graceful end: no more fetching; what is in flight is finished, within `drain_s`."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _read(self) -> None:
+        shard, rules = self._term.lease.shard_id, self._place.rules
+        checkpoints = self._checkpoints.run(self._delivery.moved, rules.checkpoint_interval_s)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                beside = [
+                    tasks.create_task(self._fetch(), name=f"{shard}-fetch"),
+                    tasks.create_task(self._delivery.settle(), name=f"{shard}-settle"),
+                    tasks.create_task(checkpoints, name=f"{shard}-checkpoint"),
+                ]
+                await self._deliver()
+                await self._drain()
+                for task in beside:
+                    task.cancel()
+        except BaseExceptionGroup as failures:
+            lost, others = failures.split(LeaseLost)
+            if lost is None or others is not None:
+                raise
+            raise LeaseLost(f"{shard}: the lease was lost") from lost
+
+    async def _fetch(self) -> None:
+        await self._fetcher.run(lambda: not self._stopping, self._room)
+        if not self._stopping:
+            self._ended = True
+            self._wake.set()
+
+    def _take_in(self, records: list[Record]) -> None:
+        self._batcher.add(records, self._place.ports.clock.now())
+        self._make_room()
+        self._wake.set()
+
+    async def _deliver(self) -> None:
+        while not (self._stopping or self._all_delivered()):
+            await self.deliver_next()
+
+    async def deliver_next(self) -> None:
+        """Retry what is due, else deliver the next batch, else wait for either."""
+        now = self._place.ports.clock.now()
+        if await self._delivery.retry(now):
+            return
+        due = self._batcher.due_at()
+        if due is not None and (due <= now or self._ended):
+            await self._delivery.deliver(self._batcher.take())
+            self._make_room()
+            return
+        await self._wait(min((d for d in (due, self._delivery.parking.next_due()) if d is not None), default=None))
+
+    async def _wait(self, until: Instant | None) -> None:
+        if self._all_delivered() or self._stopping:
+            return
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(None if until is None else until - self._place.ports.clock.now()):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._place.rules.drain_s if self._stopping else None):
+                await self._delivery.all_settled()
+        except TimeoutError:
+            log.warning("drain_timed_out", shard=self._term.lease.shard_id, open_records=self._tracker.open_records)
+            self._term.end()
+            # No call starts from here on; after this long none is under way either, and another may own the shard.
+            await asyncio.sleep(self._place.rules.call_timeout_s)
+        if self._all_delivered() and not self._stopping:
+            self._tracker.end()
+
+    def _all_delivered(self) -> bool:
+        return self._ended and not self._batcher.waiting and not len(self._delivery.parking)
+
+    def _make_room(self) -> None:
+        if self._tracker.span_records + self._batcher.waiting < LONGEST_SPAN:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    def _settled(self, size: int) -> None:
+        self._fetcher.let_go(size)
+        self._checkpoints.count(size)
+        self._last_progress = self._place.ports.clock.now()
+        self._make_room()
+
+    def _probe(self) -> ShardProbe:
+        return ShardProbe(
+            oldest_open_arrival_s=lambda: self._tracker.oldest_open_arrival_s,
+            open_records=lambda: self._tracker.open_records,
+            retrying_records=lambda: self._delivery.parking.waiting,
+            behind_s=lambda: self._fetcher.behind_s,
+            last_progress=lambda: self._last_progress,
+            epoch=self._term.epoch,
+        )

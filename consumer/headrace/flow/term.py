@@ -1,0 +1,50 @@
+"""The right to act: the worker's trust in its own heartbeat, and one lease under one epoch."""
+
+from __future__ import annotations
+
+from headrace.core.tenure import LeaseTiming, Tenure
+from headrace.model import Lease
+from headrace.ports import Clock
+
+
+class Trust:
+    """The worker's own trust, moved forward by its heartbeat and asked before every call that changes something."""
+
+    def __init__(self, clock: Clock, timing: LeaseTiming) -> None:
+        self._clock = clock
+        self._timing = timing
+        self._tenure: Tenure | None = None
+
+    def renew(self, tenure: Tenure) -> None:
+        """A heartbeat was acknowledged."""
+        self._tenure = tenure
+
+    def drop(self) -> None:
+        """Another worker may own the leases from here on."""
+        self._tenure = None
+
+    def permits(self) -> bool:
+        """Whether a call of the longest allowed duration may start now."""
+        return self._tenure is not None and self._tenure.permits(self._clock.now(), self._timing.call_timeout_s)
+
+
+class Term:
+    """One lease in this worker's hands, under one epoch."""
+
+    def __init__(self, lease: Lease, trust: Trust) -> None:
+        self.lease = lease
+        self._trust = trust
+        self._over = False
+
+    @property
+    def epoch(self) -> int:
+        """The fencing token of every write."""
+        return self.lease.epoch
+
+    def end(self) -> None:
+        """Give up the right to act, before the write that passes the lease on is sent, or because it was lost."""
+        self._over = True
+
+    def permits(self) -> bool:
+        """Whether a call under this lease may start now."""
+        return not self._over and self._trust.permits()

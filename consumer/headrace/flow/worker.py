@@ -1,0 +1,145 @@
+"""One worker, from registration to goodbye, through as many incarnations as it takes.
+
+An incarnation has a heartbeat, a coordinator and a run for each lease in its hands. When another worker fences it, all
+of that is dropped at once and a new incarnation starts. When the worker is asked to stop, its shards finish what is in
+flight and release their leases, and only then does the heartbeat end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from headrace.core import leases
+from headrace.core.tenure import LeaseTiming
+from headrace.errors import AwsError, Fenced, LeaseLost
+from headrace.flow.budget import Budget
+from headrace.flow.coordinator import Coordinator
+from headrace.flow.discovery import Discovery
+from headrace.flow.heartbeat import Heart, Vitals
+from headrace.flow.shard import ShardRules, ShardRun, Workplace
+from headrace.flow.term import Term, Trust
+from headrace.model import StartPosition, WorkerId
+from headrace.ports import Ports
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRules:
+    """How a worker runs. `name` is the stable part of its id, `buffer_bytes` what all its shards may hold together."""
+
+    name: str
+    stream: str
+    start: StartPosition
+    timing: LeaseTiming
+    shard: ShardRules = ShardRules()
+    buffer_bytes: int = 64 * 1024 * 1024
+
+
+class Worker:
+    """A worker of the fleet."""
+
+    def __init__(self, ports: Ports, rules: WorkerRules) -> None:
+        self.incarnation: Incarnation | None = None
+        """The one that is alive, for health and status."""
+        self._ports = ports
+        self._rules = rules
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Raises StreamReplaced when the leases belong to another stream."""
+        discovery = Discovery(self._ports, self._rules.stream)
+        await discovery.open(await self._ports.stream.describe(), self._rules.start)
+        while not stop.is_set():
+            self.incarnation = Incarnation(self._ports, self._rules, discovery)
+            try:
+                await self.incarnation.live(stop)
+            except Fenced as fenced:
+                log.warning("worker_fenced", worker=self.incarnation.me, reason=str(fenced))
+                self._ports.observer.worker_fenced()
+
+
+class Incarnation:
+    """One start of a worker under one id, which is never used again."""
+
+    def __init__(self, ports: Ports, rules: WorkerRules, discovery: Discovery) -> None:
+        self.me = WorkerId(f"{rules.name}-{_token(ports.chance)}")
+        self.ready = False
+        """Registered, with a running lease loop."""
+        self._ports = ports
+        self._state = leases.LIVE
+        self._runs: dict[Term, ShardRun] = {}
+        self._shards = asyncio.TaskGroup()
+        self.trust = Trust(ports.clock, rules.timing)
+        self._name = rules.name
+        self._discovery = discovery
+        self.coordinator = Coordinator(self.me, ports, rules.timing, self.trust, discovery, self._open)
+        self._heart = Heart(self.me, ports, rules.timing, self.trust, self._vitals)
+        budget = Budget(rules.buffer_bytes)
+        self._place = Workplace(self.me, rules.stream, ports, budget, rules.shard, discovery.discover)
+
+    async def live(self, stop: asyncio.Event) -> None:
+        """Register, work until `stop` is set, release everything, say goodbye. Raises Fenced."""
+        await self._heart.register(self._name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                beating = tasks.create_task(self._heart.run(), name="heartbeat")
+                await self._work(stop)
+                beating.cancel()
+        except BaseExceptionGroup as failures:
+            fenced, others = failures.split(Fenced)
+            if fenced is None or others is not None:
+                raise
+            raise Fenced(f"worker {self.me} was declared dead") from fenced
+        finally:
+            self.ready = False
+        await self._say_goodbye()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        async with self._shards:
+            coordinating = self._shards.create_task(self.coordinator.run(), name="coordinator")
+            discovering = self._shards.create_task(self._discovery.run(), name="discovery")
+            self.ready = True
+            await stop.wait()
+            coordinating.cancel()
+            discovering.cancel()
+            self.ready = False
+            self._state = leases.LEAVING
+            log.info("worker_stopping", worker=self.me, held=len(self._runs))
+            for run in self._runs.values():
+                run.stop()
+
+    def _open(self, term: Term) -> None:
+        run = ShardRun(term, self._place)
+        self._runs[term] = run
+        self._shards.create_task(self._run(term, run), name=str(term.lease.shard_id))
+
+    async def _run(self, term: Term, run: ShardRun) -> None:
+        shard = term.lease.shard_id
+        with structlog.contextvars.bound_contextvars(stream=self._place.stream, epoch=term.epoch):
+            try:
+                await run.run()
+            except LeaseLost as lost:
+                log.warning("lease_lost", shard=shard, reason=str(lost))
+                self._ports.observer.lease_changed(shard, "lost")
+            finally:
+                del self._runs[term]
+                self.coordinator.closed(term)
+
+    def _vitals(self) -> Vitals:
+        return Vitals(self._state, len(self.coordinator.held), self.coordinator.generation)
+
+    async def _say_goodbye(self) -> None:
+        try:
+            await self._ports.table.apply(leases.leave(self.me, self._ports.clock.wall().timestamp()))
+        except AwsError as error:
+            log.info("goodbye_unanswered", error=str(error))
+        log.info("worker_stopped", worker=self.me)
+
+
+def _token(chance: Callable[[], float]) -> str:
+    """128 random bits: no two starts of any worker ever share an id."""
+    return "".join(f"{int(chance() * 2**32):08x}" for _ in range(4))

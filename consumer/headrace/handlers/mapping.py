@@ -1,0 +1,184 @@
+"""Without a handler: a JSON object becomes an item, by settings alone.
+
+The payload is the item. The key attributes come from the payload or from templates; an expiry, the sequence number and
+the arrival time are added under names of the user's choice, over what the payload has there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from headrace.core.items import N, decode_payload
+from headrace.errors import Reject, SettingsError
+from headrace.handlers import templates
+from headrace.handlers.payloads import json_object, not_json
+from headrace.model import Put, Record
+from headrace.ports import Handler
+
+Step: TypeAlias = Callable[[dict[str, Any], Record], None]
+"""Puts one thing into the payload on its way to being the item. Raises Reject."""
+
+_KEY: Final = "HEADRACE_ITEM_KEY"
+_NUMBER: Final = re.compile(r"-?\d{1,38}(\.\d{1,38})?([eE][+-]?\d{1,3})?")
+"""A decimal number; DynamoDB itself judges precision and magnitude."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRules:
+    """How items are made; the `[item]` settings. `key` holds the templates, None takes the key from the payload."""
+
+    key: str | None = None
+    ttl_attribute: str | None = None
+    ttl_after_s: float = 0.0
+    sequence_attribute: str | None = None
+    arrival_attribute: str | None = None
+
+
+def item_mapping(rules: ItemRules, key_types: Mapping[str, str], stream: str) -> Handler:
+    """The handler that makes items of payloads for a table whose key attributes have `key_types` (S, N or B).
+
+    Raises SettingsError for templates that do not give exactly that key, and for attributes that would overwrite it.
+    """
+    steps = (*_key_steps(rules, key_types, stream), *_added_steps(rules, key_types))
+
+    def call(record: Record) -> Put:
+        try:
+            item = decode_payload(record.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _no_object(record, error) from None
+        for step in steps:
+            step(item, record)
+        return Put(item)
+
+    return Handler(name="item mapping", call=call)
+
+
+def _no_object(record: Record, error: Exception) -> Reject:
+    """Why the payload is no JSON object; takes the slow way, for records that are rejected anyway."""
+    try:
+        json_object(record)
+    except Reject as reason:
+        return reason
+    return not_json(error)
+
+
+def _key_steps(rules: ItemRules, key_types: Mapping[str, str], stream: str) -> list[Step]:
+    _refuse_binary(rules, key_types)
+    if rules.key is None:
+        return [_from_payload(name, kind) for name, kind in key_types.items()]
+    try:
+        return _template_steps(rules.key, key_types, stream)
+    except templates.BadTemplate as error:
+        mend = "Give a template for each key attribute, like pk={device_id}#{arrival:%Y-%m-%dT%H} sk={sequence_number}"
+        raise SettingsError(_KEY, rules.key, str(error), mend) from None
+
+
+def _template_steps(key: str, key_types: Mapping[str, str], stream: str) -> list[Step]:
+    given = templates.split(key)
+    if set(given) != set(key_types):
+        raise templates.BadTemplate(f"gives {', '.join(given)}, but the table's key is {_shown(key_types)}")
+    if not any(list(templates.fields(template)) for template in given.values()):
+        raise templates.BadTemplate("gives every record the same key")
+    return [_from_template(name, given[name], kind, stream) for name, kind in key_types.items()]
+
+
+def _refuse_binary(rules: ItemRules, key_types: Mapping[str, str]) -> None:
+    binary = [name for name, kind in key_types.items() if kind == "B"]
+    if binary:
+        problem = f"the table's key attribute {binary[0]!r} is binary, which JSON has no value for"
+        raise SettingsError(_KEY, rules.key, problem, "Use a handler for this table")
+
+
+def _shown(key_types: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in key_types.items())
+
+
+def _from_payload(name: str, kind: str) -> Step:
+    if kind == "N":
+
+        def check_number(item: dict[str, Any], _: Record) -> None:
+            if type(item.get(name)) not in {int, N}:
+                raise _not_a_key(item.get(name), name, "number")
+
+        return check_number
+
+    def check_text(item: dict[str, Any], _: Record) -> None:
+        if type(item.get(name)) is not str:
+            raise _not_a_key(item.get(name), name, "text")
+
+    return check_text
+
+
+def _not_a_key(value: Any, name: str, wanted: str) -> Reject:
+    if value is None:
+        return Reject(f"the payload has no field {name!r}, which is the item's key")
+    return Reject(f"the field {name!r} is not a {wanted}, as the item's key must be")
+
+
+def _from_template(name: str, template: str, kind: str, stream: str) -> Step:
+    part = templates.compiled(template, stream)
+    if kind == "N":
+        if "sequence_number" in templates.fields(template):
+            raise templates.BadTemplate(f"sequence_number has 56 digits, but {name} is a number, which holds 38")
+
+        def put_number(item: dict[str, Any], record: Record) -> None:
+            item[name] = _number(part(item, record), name)
+
+        return put_number
+
+    def put_text(item: dict[str, Any], record: Record) -> None:
+        item[name] = part(item, record)
+
+    return put_text
+
+
+def _number(text: str, name: str) -> N:
+    if _NUMBER.fullmatch(text):
+        return N(text)
+    raise Reject(f"the template of {name!r} gives no number, as the item's key must be")
+
+
+def _added_steps(rules: ItemRules, key_types: Mapping[str, str]) -> list[Step]:
+    makers: dict[str, tuple[str | None, Callable[[str], Step]]] = {
+        "HEADRACE_ITEM_TTL_ATTRIBUTE": (rules.ttl_attribute, lambda name: _expiry(name, rules.ttl_after_s)),
+        "HEADRACE_ITEM_SEQUENCE_ATTRIBUTE": (rules.sequence_attribute, _sequence),
+        "HEADRACE_ITEM_ARRIVAL_ATTRIBUTE": (rules.arrival_attribute, _arrival),
+    }
+    taken = dict.fromkeys(key_types, "the table's key")
+    steps: list[Step] = []
+    for setting, (attribute, make) in makers.items():
+        if attribute is None:
+            continue
+        if attribute in taken:
+            raise SettingsError(setting, attribute, f"is {taken[attribute]} as well", "Name another attribute")
+        taken[attribute] = f"the attribute of {setting}"
+        steps.append(make(attribute))
+    return steps
+
+
+def _expiry(name: str, after_s: float) -> Step:
+    def put(item: dict[str, Any], record: Record) -> None:
+        item[name] = int(record.arrival_s + after_s)
+
+    return put
+
+
+def _sequence(name: str) -> Step:
+    def put(item: dict[str, Any], record: Record) -> None:
+        item[name] = str(record.sequence_number)
+
+    return put
+
+
+def _arrival(name: str) -> Step:
+    iso = templates.iso_milliseconds()
+
+    def put(item: dict[str, Any], record: Record) -> None:
+        item[name] = iso(record.arrival_s)
+
+    return put

@@ -1,0 +1,239 @@
+"""The nouns: shards, records, positions, leases and what a handler asks to be written.
+
+Everything here is a value. Sequence numbers are integers (Kinesis documents up to 129 digits; 56 today), instants are
+monotonic seconds from the injected clock, durations in seconds carry the suffix `_s`, and wall-clock times are aware
+datetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, NewType, TypeAlias
+
+import msgspec
+
+ShardId = NewType("ShardId", str)
+WorkerId = NewType("WorkerId", str)
+"""One incarnation of a worker: made at its start, never reused."""
+
+Instant = NewType("Instant", float)
+"""Seconds on the injected monotonic clock; means nothing outside this process."""
+
+Permit: TypeAlias = Callable[[], bool]
+"""May a call that changes something outside start now? False once the lease or the trust in it is gone."""
+
+SUB_DIGITS: Final = 8
+"""Digits of a sub-sequence number in a checkpoint: a KPL aggregate of at most 10 MiB holds far fewer records."""
+
+_payload = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class Record(msgspec.Struct, gc=False):
+    """One Kinesis record as a handler sees it. Treat it as read-only.
+
+    `data` is the payload, decoded from base64. `partition_key` is "" where the stream delivers none (record
+    distribution strategy AUTO). `arrival_s` is the approximate arrival in epoch seconds as Kinesis gives it: not
+    accurate, not monotone. `sub_sequence_number` counts from 0 within a KPL aggregate and is -1 for a plain record.
+    `attempt` is 1 at the first call of the handler with this record.
+    """
+
+    data: bytes
+    partition_key: str
+    sequence_number: int
+    arrival_s: float
+    shard_id: str = ""
+    sub_sequence_number: int = -1
+    attempt: int = 1
+
+    @property
+    def arrival(self) -> datetime:
+        """The approximate arrival time, aware, in UTC."""
+        return datetime.fromtimestamp(self.arrival_s, UTC)
+
+    def json(self) -> Any:
+        """The payload parsed as JSON; numbers with a fraction or exponent become `Decimal`, exactly.
+
+        Raises `msgspec.DecodeError` when the payload is not JSON.
+        """
+        return _payload.decode(self.data)
+
+
+class Put(msgspec.Struct, frozen=True, gc=False):
+    """Write `item`, replacing what has the same key. `table` is the sink table unless named."""
+
+    item: Mapping[str, Any]
+    table: str | None = None
+
+
+class Delete(msgspec.Struct, frozen=True, gc=False):
+    """Delete the item with `key` (all key attributes). Deleting what is not there is a success."""
+
+    key: Mapping[str, Any]
+    table: str | None = None
+
+
+Effect: TypeAlias = Put | Delete
+"""One write that a record asks for."""
+
+Effects: TypeAlias = Effect | Mapping[str, Any] | Sequence[Any] | None
+"""What a record handler may return: a mapping is short for `Put`; a sequence holds several; None asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One GetRecords answer.
+
+    `next_iterator` is None once a closed shard has been read to its end; `children` are filled then. `size` is the
+    decoded payload in bytes. `behind_s` is the source's own idea of the distance to the tip; some servers say 0 always.
+    """
+
+    records: list[Record]
+    next_iterator: str | None
+    behind_s: float
+    size: int
+    children: tuple[Shard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard as ListShards or the last page of its parent describes it; `parents` has 0, 1 (split) or 2 (merge)."""
+
+    shard_id: ShardId
+    parents: tuple[ShardId, ...] = ()
+    first_hash_key: int = 0
+    last_hash_key: int = 2**128 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDescription:
+    """What DescribeStreamSummary says. `now` is the service's own clock at the answer, in epoch seconds."""
+
+    name: str
+    arn: str
+    created: datetime
+    retention_s: float
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrimHorizon:
+    """Read from the oldest record the stream still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """Read what arrives after the application's first start; resolved once to an instant and stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtTimestamp:
+    """Read from this instant on, by approximate arrival time."""
+
+    instant: datetime
+
+
+StartPosition: TypeAlias = TrimHorizon | Latest | AtTimestamp
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Checkpoint:
+    """All records of a shard up to here are settled or buried.
+
+    Ordered: TRIM_HORIZON, then positions by sequence number and sub-sequence number, then SHARD_END. The text form
+    (`encode`) sorts by bytes as the values do, for any length of number: three digits of length, the digits, and for a
+    record inside a KPL aggregate `.` and eight digits. `sub_sequence_number` -1 stands for a record that is no aggregate.
+    """
+
+    rank: int
+    sequence_number: int = 0
+    sub_sequence_number: int = -1
+
+    @classmethod
+    def at(cls, sequence_number: int, sub_sequence_number: int = -1) -> Checkpoint:
+        """The position of one record."""
+        return cls(0, sequence_number, sub_sequence_number)
+
+    def encode(self) -> str:
+        """The text stored in the lease table."""
+        if self.rank < 0:
+            return "000"
+        if self.rank > 0:
+            return "~END"
+        digits = str(self.sequence_number)
+        sub = "" if self.sub_sequence_number < 0 else f".{self.sub_sequence_number:0{SUB_DIGITS}d}"
+        return f"{len(digits):03d}{digits}{sub}"
+
+    @classmethod
+    def decode(cls, text: str) -> Checkpoint:
+        """The inverse of `encode`. Raises ValueError on any other text."""
+        if text == "000":
+            return TRIM_HORIZON
+        if text == "~END":
+            return SHARD_END
+        number, _, sub = text[3:].partition(".")
+        parsed = cls.at(int(number), int(sub) if sub else -1)
+        if parsed.encode() != text:
+            raise ValueError(f"not a checkpoint: {text!r}")
+        return parsed
+
+
+TRIM_HORIZON: Final = Checkpoint(-1)
+SHARD_END: Final = Checkpoint(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One lease row: the right to one shard.
+
+    `owner` is None while unowned. `pending` are the parents not finished yet: the shard may be read once it is empty.
+    `start` is where to begin while `checkpoint` is TRIM_HORIZON. `throughput` is in bytes/s.
+    """
+
+    shard_id: ShardId
+    epoch: int
+    checkpoint: Checkpoint
+    owner: WorkerId | None = None
+    pending: frozenset[ShardId] = frozenset()
+    parents: tuple[ShardId, ...] = ()
+    children: frozenset[ShardId] = frozenset()
+    done: bool = False
+    done_at_s: float = 0.0
+    start: TrimHorizon | AtTimestamp = TrimHorizon()
+    first_hash_key: int = 0
+    last_hash_key: int = 2**128 - 1
+    throughput: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker row. `state` is live, leaving, fenced or left; `generation` grows with each ownership change it made."""
+
+    worker_id: WorkerId
+    heartbeat: int
+    state: str
+    name: str = ""
+    held: int = 0
+    generation: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A buried record: everything needed to understand it and to deliver it again.
+
+    `reason` is a stable word (`RetryAttemptsExhausted`, `RecordAgeExceeded`, `Rejected`, `WriteRefused`), `error` the
+    class of the last error and `message` its text.
+    """
+
+    stream: str
+    record: Record
+    reason: str
+    error: str
+    message: str
+    attempts: int
+    buried_at: datetime
+    worker: WorkerId
+    epoch: int

@@ -1,0 +1,1 @@
+"""What a worker shows: metrics, logs, HTTP endpoints."""

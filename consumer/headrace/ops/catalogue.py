@@ -1,0 +1,124 @@
+"""Every metric of a worker: name, kind, labels, meaning. Base units; names follow the Prometheus naming practice.
+
+What must not be lost when a shard moves away (records settled, dead letters) has no shard label: a series that is removed
+between two scrapes takes its last counts with it. Series with a shard label go when the shard's run ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.core import verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `kind` is counter, gauge or histogram; `buckets` are upper bounds in the metric's unit.
+
+    `values` are the known values of the last label, which start at 0 so that the first event is an increase.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    labels: tuple[str, ...] = ("stream",)
+    buckets: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+_SHARD: Final = ("stream", "shard")
+
+BUILD_INFO = Metric("headrace_build_info", "gauge", "Always 1; what runs.", ("version", "python"))
+
+SHARD_LAG = Metric(
+    "headrace_shard_lag_seconds",
+    "gauge",
+    "Age of the oldest record read and not settled, at the time of the scrape; the source's lag while nothing is open.",
+    _SHARD,
+)
+SHARD_SOURCE_LAG = Metric(
+    "headrace_shard_source_lag_seconds", "gauge", "Distance of the last page to the tip, as the stream said.", _SHARD
+)
+SHARD_PROGRESS = Metric(
+    "headrace_shard_last_progress_timestamp_seconds",
+    "gauge",
+    "When the shard's mark last moved, or the shard was last seen at its tip.",
+    _SHARD,
+)
+SHARD_OPEN = Metric("headrace_shard_open_records", "gauge", "Records read and not settled.", _SHARD)
+SHARD_RETRYING = Metric("headrace_shard_retrying_records", "gauge", "Records that wait for another attempt.", _SHARD)
+SHARD_EPOCH = Metric("headrace_shard_epoch", "gauge", "Epoch of the lease: grows with each change of owner.", _SHARD)
+SHARDS_HELD = Metric("headrace_leases_held", "gauge", "Shards that this worker runs.")
+
+FETCHES = Metric(
+    "headrace_fetch_total",
+    "counter",
+    "GetRecords calls by result.",
+    (*_SHARD, "result"),
+    values=("ok", "empty", "throttled", "expired", "error"),
+)
+FETCHED_RECORDS = Metric("headrace_records_fetched_total", "counter", "Records read.", _SHARD)
+FETCHED_BYTES = Metric("headrace_bytes_fetched_total", "counter", "Payload bytes read.", _SHARD)
+
+RECORDS = Metric(
+    "headrace_records_total",
+    "counter",
+    "Records done with: settled (effects durable) or buried (dead letter durable).",
+    ("stream", "outcome"),
+    values=("settled", "buried"),
+)
+DEAD_LETTERS = Metric(
+    "headrace_dead_letters_total",
+    "counter",
+    "Records buried, by reason.",
+    ("stream", "reason"),
+    values=(
+        verdict.RETRY_ATTEMPTS_EXHAUSTED,
+        verdict.RECORD_AGE_EXCEEDED,
+        verdict.REJECTED,
+        verdict.WRITE_REFUSED,
+    ),
+)
+RETRIES = Metric("headrace_record_retries_total", "counter", "Failed attempts that another will follow.")
+DESTINATION_FAILURES = Metric(
+    "headrace_destination_failures_total", "counter", "Tries to store a dead letter that failed; the shard waits."
+)
+CHECKPOINTS = Metric("headrace_checkpoints_total", "counter", "Checkpoints written.")
+TRANSITIONS = Metric(
+    "headrace_lease_transitions_total",
+    "counter",
+    "Leases that came or went, by way.",
+    ("stream", "transition"),
+    values=("claimed", "taken", "adopted", "released", "lost", "finished"),
+)
+FENCED = Metric("headrace_worker_fenced_total", "counter", "Times that another worker declared this one dead.")
+PEERS_FENCED = Metric("headrace_peers_fenced_total", "counter", "Silent workers that this one declared dead.")
+
+HANDLER_SECONDS = Metric(
+    "headrace_handler_seconds",
+    "histogram",
+    "Time the handler took over a batch.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+BATCH_RECORDS = Metric(
+    "headrace_batch_records",
+    "histogram",
+    "Records in a batch.",
+    buckets=(1, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000),
+)
+END_TO_END_SECONDS = Metric(
+    "headrace_end_to_end_seconds",
+    "histogram",
+    "From arrival in the stream to durable in the sink, of the oldest record of each batch.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400),
+)
+HEARTBEAT_SECONDS = Metric(
+    "headrace_heartbeat_seconds",
+    "histogram",
+    "Time until a heartbeat was acknowledged.",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+
+CATALOGUE: Final = tuple(value for value in list(vars().values()) if isinstance(value, Metric))
+"""All of the above, in their order."""

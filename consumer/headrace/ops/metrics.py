@@ -1,0 +1,184 @@
+"""The Observer that counts for Prometheus. Which metrics there are is told in `ops/catalogue.py`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import Counter, Gauge, GCCollector, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector, CollectorRegistry
+
+import headrace
+from headrace.model import ShardId
+from headrace.ops import catalogue
+from headrace.ops.catalogue import Metric
+from headrace.ports import Clock, ShardProbe
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry with the metrics of the process itself: CPU time, memory, open files, garbage collection."""
+    disable_created_metrics()  # type: ignore[no-untyped-call] # those double the series and nothing asks for them
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+class Metrics:
+    """Counts what the flow tells, under one stream's label; gauges of running shards are computed at scrape time."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Clock, stream: str) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._stream = stream
+        self._shards: dict[ShardId, ShardProbe] = {}
+        self._counters = {metric: self._counter(metric) for metric in catalogue.CATALOGUE if metric.kind == "counter"}
+        self._histograms = {
+            metric: self._histogram(metric) for metric in catalogue.CATALOGUE if metric.kind == "histogram"
+        }
+        build = Gauge(*_named(catalogue.BUILD_INFO), catalogue.BUILD_INFO.labels, registry=registry)
+        build.labels(headrace.__version__, platform.python_version()).set(1)
+        registry.register(_RunningShards(self._shards, clock, stream))
+
+    def _counter(self, metric: Metric) -> Counter:
+        counter = Counter(*_named(metric), metric.labels, registry=self._registry)
+        if "shard" not in metric.labels:
+            for child in _children(metric, self._stream):
+                counter.labels(*child)
+        return counter
+
+    def _histogram(self, metric: Metric) -> Histogram:
+        histogram = Histogram(*_named(metric), metric.labels, registry=self._registry, buckets=metric.buckets)
+        return histogram.labels(self._stream)
+
+    def _count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        self._counters[metric].labels(self._stream, *labels).inc(by)
+
+    # --- shards -------------------------------------------------------------------------------------------------------
+
+    def shard_opened(self, shard: ShardId, probe: ShardProbe) -> None:
+        """Show the shard, its counters at 0."""
+        self._shards[shard] = probe
+        for metric in _per_shard():
+            for child in _children(metric, self._stream, shard):
+                self._counters[metric].labels(*child)
+
+    def shard_closed(self, shard: ShardId) -> None:
+        """Remove every series of the shard."""
+        if self._shards.pop(shard, None) is not None:
+            for metric in _per_shard():
+                for child in _children(metric, self._stream, shard):
+                    self._counters[metric].remove(*child)
+
+    def page_fetched(self, shard: ShardId, records: int, size: int) -> None:
+        """Count a page."""
+        if shard in self._shards:
+            self._count(catalogue.FETCHES, shard, "ok" if records else "empty")
+            if records:
+                self._count(catalogue.FETCHED_RECORDS, shard, by=records)
+                self._count(catalogue.FETCHED_BYTES, shard, by=size)
+
+    def fetch_failed(self, shard: ShardId, reason: str) -> None:
+        """Count a failed call."""
+        if shard in self._shards:
+            self._count(catalogue.FETCHES, shard, reason)
+
+    # --- records ------------------------------------------------------------------------------------------------------
+
+    def batch_handled(self, records: int, seconds: float) -> None:
+        """Observe a batch."""
+        self._histograms[catalogue.HANDLER_SECONDS].observe(seconds)
+        self._histograms[catalogue.BATCH_RECORDS].observe(records)
+
+    def records_settled(self, shard: ShardId, records: int, oldest_arrival_s: float) -> None:  # noqa: ARG002 - see the catalogue: these survive the shard
+        """Count settled records, observe the oldest one's way."""
+        self._count(catalogue.RECORDS, "settled", by=records)
+        age_s = self._clock.wall().timestamp() - oldest_arrival_s
+        self._histograms[catalogue.END_TO_END_SECONDS].observe(max(0.0, age_s))
+
+    def record_retried(self, shard: ShardId) -> None:  # noqa: ARG002 - likewise
+        """Count an attempt that failed."""
+        self._count(catalogue.RETRIES)
+
+    def records_buried(self, shard: ShardId, records: int, reason: str) -> None:  # noqa: ARG002 - likewise
+        """Count dead letters."""
+        self._count(catalogue.RECORDS, "buried", by=records)
+        self._count(catalogue.DEAD_LETTERS, reason, by=records)
+
+    def checkpoint_written(self, shard: ShardId) -> None:  # noqa: ARG002 - likewise
+        """Count a checkpoint."""
+        self._count(catalogue.CHECKPOINTS)
+
+    def destination_failed(self, shard: ShardId) -> None:  # noqa: ARG002 - likewise
+        """Count a dead letter that could not be stored."""
+        self._count(catalogue.DESTINATION_FAILURES)
+
+    # --- leases -------------------------------------------------------------------------------------------------------
+
+    def lease_changed(self, shard: ShardId, transition: str) -> None:  # noqa: ARG002 - likewise
+        """Count a lease that came or went."""
+        self._count(catalogue.TRANSITIONS, transition)
+
+    def heartbeat_sent(self, seconds: float) -> None:
+        """Observe a heartbeat."""
+        self._histograms[catalogue.HEARTBEAT_SECONDS].observe(seconds)
+
+    def worker_fenced(self) -> None:
+        """Count an own death."""
+        self._count(catalogue.FENCED)
+
+    def peer_fenced(self) -> None:
+        """Count a peer's."""
+        self._count(catalogue.PEERS_FENCED)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningShards(Collector):
+    """Gauges asked of the shards at each scrape: a stuck shard's lag grows instead of standing still."""
+
+    shards: dict[ShardId, ShardProbe]
+    clock: Clock
+    stream: str
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One family for each gauge of the catalogue that is about shards."""
+        for metric, ask in self._questions().items():
+            family = GaugeMetricFamily(*_named(metric), labels=metric.labels)
+            for shard, probe in self.shards.items():
+                family.add_metric([self.stream, shard], ask(probe))
+            yield family
+        held = GaugeMetricFamily(*_named(catalogue.SHARDS_HELD), labels=catalogue.SHARDS_HELD.labels)
+        held.add_metric([self.stream], len(self.shards))
+        yield held
+
+    def _questions(self) -> dict[Metric, Callable[[ShardProbe], float]]:
+        wall_s = self.clock.wall().timestamp()
+        now = self.clock.now()
+        return {
+            catalogue.SHARD_LAG: lambda probe: lag_s(probe, wall_s),
+            catalogue.SHARD_SOURCE_LAG: lambda probe: probe.behind_s(),
+            catalogue.SHARD_PROGRESS: lambda probe: wall_s - (now - probe.last_progress()),
+            catalogue.SHARD_OPEN: lambda probe: probe.open_records(),
+            catalogue.SHARD_RETRYING: lambda probe: probe.retrying_records(),
+            catalogue.SHARD_EPOCH: lambda probe: probe.epoch,
+        }
+
+
+def lag_s(probe: ShardProbe, wall_s: float) -> float:
+    """Seconds behind: age of the oldest open record; with none open, what the source said (0 at the tip)."""
+    oldest = probe.oldest_open_arrival_s()
+    return probe.behind_s() if oldest is None else max(0.0, wall_s - oldest)
+
+
+def _per_shard() -> list[Metric]:
+    return [metric for metric in catalogue.CATALOGUE if metric.kind == "counter" and "shard" in metric.labels]
+
+
+def _children(metric: Metric, *leading: str) -> list[tuple[str, ...]]:
+    return [(*leading, value) for value in metric.values] or [leading]
+
+
+def _named(metric: Metric) -> tuple[str, str]:
+    return metric.name, metric.meaning

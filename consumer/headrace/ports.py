@@ -1,0 +1,188 @@
+"""The Protocols the flow needs from the outside. Each method names the errors it may raise.
+
+Implementations: `aws/` against AWS, `testing/` in memory; both pass one conformance suite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from headrace.model import (
+    AtTimestamp,
+    Checkpoint,
+    DeadLetter,
+    Effect,
+    Instant,
+    Page,
+    Permit,
+    Record,
+    Shard,
+    ShardId,
+    StreamDescription,
+    TrimHorizon,
+)
+from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome
+
+
+class Clock(Protocol):
+    """Time, injected."""
+
+    def now(self) -> Instant:
+        """Monotonic seconds that go on while the machine is suspended (CLOCK_BOOTTIME)."""
+
+    def wall(self) -> datetime:
+        """The time of day, aware, UTC: only for what is stored or shown."""
+
+
+class Stream(Protocol):
+    """One Kinesis stream. Every method may raise Throttled, Unavailable, Denied or NotFound."""
+
+    async def describe(self) -> StreamDescription:
+        """What the stream is, and the service's own clock."""
+
+    async def list_shards(self) -> list[Shard]:
+        """Every shard that is still listed, open or closed."""
+
+    async def iterator(self, shard: ShardId, after: Checkpoint | TrimHorizon | AtTimestamp) -> str:
+        """An iterator just behind `after` (a position), or at a start position."""
+
+    async def get_records(self, iterator: str, limit: int, shard: ShardId) -> Page:
+        """At most `limit` (1 to 10,000) records. Raises IteratorExpired when the iterator is older than 5 minutes."""
+
+
+class LeaseTable(Protocol):
+    """Conditional rows in one table. Throttled: certainly not applied. Unavailable: may have been, or may yet be."""
+
+    async def apply(self, request: Request) -> Outcome:
+        """One conditional write. Raises Throttled, Unavailable, Denied, NotFound."""
+
+    async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
+        """All or none. `token` (at most 36 characters) makes a repeat of the same call harmless.
+
+        Raises Throttled also for a conflict with another transaction; Unavailable, Denied, NotFound.
+        """
+
+    async def query(self, pk: str) -> list[Row]:
+        """Every row of one partition, eventually consistent. Raises Throttled, Unavailable, Denied, NotFound."""
+
+    async def get(self, key: Key) -> Row | None:
+        """One row, strongly consistent. Raises Throttled, Unavailable, Denied, NotFound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """DynamoDB will never take this write as it is (too large, wrong key type, not a number...)."""
+
+    reason: str
+
+
+class Sink(Protocol):
+    """Where results go. One per worker, shared by its shards."""
+
+    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:
+        """Queue the writes; resolves when every one is durable or refused.
+
+        Each write carries the caller's index of the record it belongs to; refusals come back under that index. Writes
+        to one item key take effect in the order of submission. Throttling and outages are retried inside for as long
+        as `permit()` holds; once it does not, nothing more is sent and the future raises LeaseLost. Cancelling the
+        future drops what was not sent yet.
+        """
+
+
+class DeadLetters(Protocol):
+    """Where buried records go."""
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Durable when it returns; the same letter again changes nothing. Raises Throttled, Unavailable, Denied, NotFound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """User code (or the item mapping), ready to be called with one record.
+
+    `call` returns what `model.Effects` allows; with `is_async` it returns an awaitable of that. Anything it raises
+    counts as a failure of the record, except that `Reject` buries at once and `Retry` names its own delay.
+    """
+
+    name: str
+    call: Callable[[Record], Any]
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProbe:
+    """What a running shard can tell at any moment, asked at scrape time so that a stuck shard shows."""
+
+    oldest_open_arrival_s: Callable[[], float | None]
+    """Arrival (epoch seconds) of the oldest record read and not settled; None when there is none."""
+    open_records: Callable[[], int]
+    retrying_records: Callable[[], int]
+    behind_s: Callable[[], float]
+    """The last page's distance to the tip, as the source gave it."""
+    last_progress: Callable[[], Instant]
+    """When the checkpoint's mark last moved, or the shard was last found to be at the tip."""
+    epoch: int
+
+
+class Observer(Protocol):
+    """What the flow tells about itself: at most a few calls a batch, never one per record on the good path."""
+
+    def shard_opened(self, shard: ShardId, probe: ShardProbe) -> None:
+        """A shard's run began."""
+
+    def shard_closed(self, shard: ShardId) -> None:
+        """A shard's run ended: whatever is shown per shard must go."""
+
+    def page_fetched(self, shard: ShardId, records: int, size: int) -> None:
+        """A GetRecords answer came, maybe an empty one."""
+
+    def fetch_failed(self, shard: ShardId, reason: str) -> None:
+        """A GetRecords call failed; reason is throttled, expired or error."""
+
+    def batch_handled(self, records: int, seconds: float) -> None:
+        """The handler ran over a batch."""
+
+    def records_settled(self, shard: ShardId, records: int, oldest_arrival_s: float) -> None:
+        """Their effects are durable."""
+
+    def record_retried(self, shard: ShardId) -> None:
+        """An attempt failed and another will follow."""
+
+    def records_buried(self, shard: ShardId, records: int, reason: str) -> None:
+        """Their dead letters are durable."""
+
+    def checkpoint_written(self, shard: ShardId) -> None:
+        """The lease row moved forward."""
+
+    def destination_failed(self, shard: ShardId) -> None:
+        """A dead letter could not be stored; it is being tried again and the shard waits."""
+
+    def lease_changed(self, shard: ShardId, transition: str) -> None:
+        """Transition is claimed, taken, adopted, released, lost or finished."""
+
+    def heartbeat_sent(self, seconds: float) -> None:
+        """A heartbeat was acknowledged after this long."""
+
+    def worker_fenced(self) -> None:
+        """This incarnation was declared dead by another worker."""
+
+    def peer_fenced(self) -> None:
+        """This worker declared a silent one dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything one worker reaches or is told by, together. `chance` gives random numbers in [0, 1)."""
+
+    stream: Stream
+    table: LeaseTable
+    sink: Sink
+    dead_letters: DeadLetters
+    handler: Handler
+    observer: Observer
+    clock: Clock
+    chance: Callable[[], float]

@@ -1,0 +1,187 @@
+"""Every setting: its type, default, unit, effect and the reason of its default. One frozen group for each concern.
+
+Each setting has one name in three places: `[batch] size` in headrace.toml is HEADRACE_BATCH_SIZE in the environment and
+`--batch.size` on the command line. The docstring under a field is its documentation; docs/settings.md is made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator
+
+from headrace.model import StartPosition, TrimHorizon
+from headrace.settings import texts, units
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(units.duration)]
+Size: TypeAlias = Annotated[int, BeforeValidator(units.size)]
+Text: TypeAlias = Annotated[str, BeforeValidator(texts.text)]
+OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(texts.optional_text)]
+TableName: TypeAlias = Annotated[str, BeforeValidator(texts.table_name)]
+
+_ms, _s, _m, _d = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1))
+_MIB: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a default reads in the documentation where its value does not tell."""
+
+    text: str
+
+
+class Group(BaseModel):
+    """Settings of one concern."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StreamSettings(Group):
+    """What is read, from where, how."""
+
+    name: Annotated[str, BeforeValidator(texts.stream_name)]
+    """Stream name, or its ARN to read a stream of another account."""
+
+    starting_position: Annotated[StartPosition, PlainValidator(units.start_position)] = TrimHorizon()
+    """Where a shard without a checkpoint begins: TRIM_HORIZON (oldest record), LATEST (what arrives after the first start) or an ISO 8601 instant. Losing nothing is the default."""
+
+    consumer: Annotated[str, BeforeValidator(units.choice("polling", planned=("fan-out",)))] = "polling"
+    """How shards are read: polling (GetRecords; no charge, 2 MB/s per shard shared by all consumers)."""
+
+    poll_interval: Annotated[Duration, AfterValidator(units.within(200 * _ms, 60 * _s))] = 500 * _ms
+    """Pause between two GetRecords calls of a shard that is read up to its tip; while behind, pages follow back to back. Kinesis takes 5 calls a second per shard from all consumers together; two a second leave room for others."""
+
+    @property
+    def label(self) -> str:
+        """The stream's name without the rest of an ARN: what metrics and logs show."""
+        return self.name.rpartition("/")[2]
+
+
+class SinkSettings(Group):
+    """Where results go."""
+
+    table: TableName
+    """DynamoDB table that results are written to; it must exist."""
+
+    mode: Annotated[str, BeforeValidator(units.choice("put", planned=("insert", "latest", "transactional")))] = "put"
+    """How results are written: put (BatchWriteItem; the same record again writes the same item)."""
+
+    depth: Annotated[int, AfterValidator(units.within(1, 256))] = 16
+    """Write requests in flight, for all shards of the worker together. 16 hide a latency of 10 ms at 40,000 items/s."""
+
+
+class ItemSettings(Group):
+    """How a JSON payload becomes an item. Only without a handler."""
+
+    key: OptionalText = None
+    """A template for each key attribute of the table, over payload fields (dotted paths) and partition_key, sequence_number, shard_id, stream and arrival (with a strftime format), e.g. `pk={device_id}#{arrival:%Y-%m-%dT%H} sk={sequence_number}`."""
+
+    ttl_attribute: OptionalText = None
+    """Attribute that receives the expiry time in epoch seconds (the table's time-to-live attribute); needs item.ttl_after."""
+
+    ttl_after: Annotated[Duration, AfterValidator(units.within(1 * _s, 36_500 * _d))] | None = None
+    """How long after its arrival an item expires; needs item.ttl_attribute."""
+
+    sequence_attribute: OptionalText = "sequenceNumber"
+    """Attribute that receives the sequence number as text (56 digits exceed DynamoDB's numbers); `none` leaves it out."""
+
+    arrival_attribute: OptionalText = "approximateArrivalTimestamp"
+    """Attribute that receives the arrival time, ISO 8601 with milliseconds; `none` leaves it out."""
+
+
+class BatchSettings(Group):
+    """How records are grouped, as in the ESM."""
+
+    size: Annotated[int, AfterValidator(units.within(1, 10_000))] = 100
+    """Most records in a batch (the ESM's BatchSize and its default)."""
+
+    window: Annotated[Duration, AfterValidator(units.within(0 * _s, 300 * _s))] = 0 * _s
+    """Longest wait for a batch to fill, from its first record on (the ESM's MaximumBatchingWindowInSeconds). 0s: a batch is what is there."""
+
+    parallelization_factor: Annotated[int, AfterValidator(texts.at_most_in_this_version(1, planned=10))] = 1
+    """Batches of one shard in progress at once, by partition key (the ESM's ParallelizationFactor)."""
+
+
+class RetrySettings(Group):
+    """What happens to a record whose handler fails, as in the ESM."""
+
+    maximum_attempts: Annotated[int, AfterValidator(units.within(0, 10_000, or_no_limit=True))] = 5
+    """Retries after the first call: N retries are 1 + N calls; -1 is no limit. The ESM has none by default, which lets one bad record stop a shard until it expires."""
+
+    maximum_record_age: Annotated[
+        timedelta,
+        BeforeValidator(units.duration_or_no_limit),
+        AfterValidator(units.within(60 * _s, 7 * _d, or_no_limit=True)),
+    ] = units.NO_LIMIT
+    """A record older than this is buried instead of handled; -1 is no limit."""
+
+    bisect: bool = True
+    """Whether a failing batch is split in two (the ESM's BisectBatchOnFunctionError). Record handlers fail record by record and need no split."""
+
+
+class DeadLetterSettings(Group):
+    """Where records go that are given up."""
+
+    destination: Annotated[str, BeforeValidator(texts.destination), Shown("dynamodb:<application>-dead-letters")] = ""
+    """Where a buried record is stored before its checkpoint passes: dynamodb:TABLE."""
+
+    @property
+    def table(self) -> str:
+        """The table of the destination."""
+        return self.destination.removeprefix("dynamodb:")
+
+
+class LeaseSettings(Group):
+    """How workers share the shards."""
+
+    duration: Annotated[Duration, AfterValidator(units.within(2 * _s, 5 * _m))] = 10 * _s
+    """Silence after which a worker counts as dead and its shards are taken over. Heartbeats (a fifth of it) and the owner's trust window (shorter than it) follow from it. 10s ride out a short network fault."""
+
+    table: Annotated[TableName, Shown("<application>")] = ""
+    """DynamoDB table of the leases, one for each application."""
+
+    worker_id: Annotated[str, BeforeValidator(texts.worker_id), Shown("<host name>-<random>")] = ""
+    """Name of this worker in leases, logs and metrics; unique in the fleet."""
+
+
+class CheckpointSettings(Group):
+    """How often progress is stored."""
+
+    interval: Annotated[Duration, AfterValidator(units.within(100 * _ms, 60 * _s))] = 1 * _s
+    """Longest time a settled record waits for its checkpoint, and so the most that is repeated after a crash. One write a second and shard is the default."""
+
+
+class OpsSettings(Group):
+    """The worker's own HTTP port: /livez, /readyz, /metrics, /api."""
+
+    port: Annotated[int, AfterValidator(units.within(0, 65_535))] = 8080
+    """TCP port; 0 takes any free one (the log names it)."""
+
+    address: Text = "127.0.0.1"
+    """Address to listen on. Only this machine by default; a container needs 0.0.0.0."""
+
+
+class ShutdownSettings(Group):
+    """How the worker stops on SIGTERM."""
+
+    timeout: Annotated[Duration, AfterValidator(units.within(0 * _s, 60 * _m))] = 25 * _s
+    """Longest time to finish what is in flight before leases are given up. Kubernetes kills after 30s unless told otherwise."""
+
+
+class FetchSettings(Group):
+    """What is read ahead."""
+
+    buffer: Annotated[Size, AfterValidator(units.within(_MIB, 16 * 1024 * _MIB)), Shown("64MiB")] = 64 * _MIB
+    """Bytes of payload read and not settled, for all shards of the worker together; past it fetching waits."""
+
+
+class LogSettings(Group):
+    """What the worker says on standard output."""
+
+    level: Annotated[str, BeforeValidator(units.choice("debug", "info", "warning", "error"))] = "info"
+    """Least severe level that is written: debug, info, warning or error."""
+
+    format: Annotated[str, BeforeValidator(units.choice("auto", "json", "console"))] = "auto"
+    """json (one object a line), console (for people), or auto: console on a terminal, else json."""

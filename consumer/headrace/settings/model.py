@@ -1,0 +1,133 @@
+"""The whole of the settings, and what must hold between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from headrace.core.tenure import LeaseTiming
+from headrace.settings import groups, texts, units
+
+Path: TypeAlias = tuple[str, ...]
+"""Where a setting is: `("batch", "size")`, or `("application",)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one setting."""
+
+    path: Path
+    problem: str
+    mend: str
+
+
+class Conflict(ValueError):  # noqa: N818 - pydantic carries it; the user sees a SettingsError
+    """Settings that are good one by one and do not fit together."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(problem.problem for problem in problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """Everything a worker can be told. Made by `load`; made directly, it reads no environment and no file."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    application: Annotated[str, BeforeValidator(texts.application)]
+    """Name of the consumer group: workers with the same name share the shards. Names the lease table and the dead-letter table unless they are named themselves."""
+
+    handler: groups.OptionalText = None
+    """`module:function` of the record handler; without one, JSON payloads become items by the item settings."""
+
+    create_tables: bool = True
+    """Whether the lease table and the dead-letter table are made when missing. The serving table and the stream never are."""
+
+    stream: groups.StreamSettings
+    sink: groups.SinkSettings
+    item: groups.ItemSettings
+    batch: groups.BatchSettings
+    retry: groups.RetrySettings
+    dead_letters: groups.DeadLetterSettings
+    lease: groups.LeaseSettings
+    checkpoint: groups.CheckpointSettings
+    ops: groups.OpsSettings
+    shutdown: groups.ShutdownSettings
+    fetch: groups.FetchSettings
+    log: groups.LogSettings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in: `sources` reads environment and file by the exact names, `load` merges them."""
+        return (init_settings,)
+
+    @property
+    def timing(self) -> LeaseTiming:
+        """The durations of the lease protocol that follow from `lease.duration`."""
+        return LeaseTiming.derived(self.lease.duration.total_seconds())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Add what follows from other settings: every group, the tables named after the application, a worker id."""
+        whole = {**{name: {} for name in group_names()}, **given}
+        with suppress(units.Unfit):  # a bad or missing application is reported once, as itself
+            name = texts.application(whole.get("application"))
+            whole["lease"] = {"table": name, **whole["lease"]}
+            whole["dead_letters"] = {"destination": f"dynamodb:{name}-dead-letters", **whole["dead_letters"]}
+        whole["lease"] = {"worker_id": texts.fresh_worker_id(), **whole["lease"]}
+        return whole
+
+    @model_validator(mode="after")
+    def _agree(self) -> Settings:
+        if problems := list(conflicts(self)):
+            raise Conflict(problems)
+        return self
+
+
+def group_names() -> list[str]:
+    """The names of the groups, in the order of the model."""
+    fields = Settings.model_fields.items()
+    return [name for name, field in fields if isinstance(field.annotation, type) and issubclass(field.annotation, groups.Group)]  # fmt: skip
+
+
+def conflicts(settings: Settings) -> Iterator[Problem]:
+    """What does not fit together, in the order of the model."""
+    yield from _item_conflicts(settings)
+    yield from _table_conflicts(settings)
+    try:
+        _ = settings.timing
+    except ValueError as error:
+        yield Problem(("lease", "duration"), f"gives no safe lease: {error}", "Choose a longer lease.duration")
+
+
+def _item_conflicts(settings: Settings) -> Iterator[Problem]:
+    item = settings.item
+    if settings.handler is not None:
+        for name in sorted(item.model_fields_set):
+            yield Problem(("item", name), "has no effect with a handler", "Remove it, or remove the handler")
+    elif item.ttl_attribute and item.ttl_after is None:
+        yield Problem(
+            ("item", "ttl_attribute"), "says where the expiry goes but not when", "Set item.ttl_after as well"
+        )
+    elif item.ttl_after is not None and not item.ttl_attribute:
+        yield Problem(("item", "ttl_after"), "says when items expire but not where to write it", "Set item.ttl_attribute as well")  # fmt: skip
+
+
+def _table_conflicts(settings: Settings) -> Iterator[Problem]:
+    if settings.lease.table == settings.sink.table:
+        yield Problem(("sink", "table"), "is the lease table", "Name a table of its own for results")
+    if settings.dead_letters.table in {settings.sink.table, settings.lease.table}:
+        yield Problem(("dead_letters", "destination"), "is a table that already has another use", "Name a table of its own for dead letters")  # fmt: skip

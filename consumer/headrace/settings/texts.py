@@ -1,0 +1,97 @@
+"""Checks of settings that are names: tables, streams, workers, destinations."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Final
+
+from headrace.settings.units import Unfit
+
+_TABLE: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+"""DynamoDB, "Naming rules"."""
+
+_STREAM: Final = re.compile(
+    r"[A-Za-z0-9_.-]{1,128}|arn:[a-z0-9-]+:kinesis:[a-z0-9-]+:\d{12}:stream/[A-Za-z0-9_.-]{1,128}"
+)
+"""Kinesis API reference, CreateStream and StreamARN."""
+
+_WORKER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+"""Printable without quoting in a table row, a log line and a label."""
+
+_LATER_DESTINATIONS: Final = ("sqs:", "sns:", "s3://")
+
+
+def text(value: object) -> str:
+    """Text without surrounding blanks; never empty."""
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    raise Unfit("is not a text", "Give it a value, or leave it out")
+
+
+def optional_text(value: object) -> str | None:
+    """Text, or None for the word `none`."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in {"", "none"}):
+        return None
+    return text(value)
+
+
+def table_name(value: object) -> str:
+    """The name of a DynamoDB table."""
+    return _matching(_TABLE, value, "is not a table name", "Use 3 to 255 letters, digits, '_', '-' and '.'")
+
+
+def application(value: object) -> str:
+    """The consumer group; it names the tables, so it must be good for a table name with a suffix."""
+    mend = "Use 3 to 200 letters, digits, '_', '-' and '.': it names the lease table"
+    name = _matching(_TABLE, value, "is not a good name for an application", mend)
+    if len(name) > 200:  # noqa: PLR2004 - leaves room for suffixes in DynamoDB's 255
+        raise Unfit("is too long", mend)
+    return name
+
+
+def stream_name(value: object) -> str:
+    """The name or ARN of a stream."""
+    return _matching(_STREAM, value, "is neither a stream name nor a stream ARN", "Use the stream's name, or arn:aws:kinesis:REGION:ACCOUNT:stream/NAME")  # fmt: skip
+
+
+def worker_id(value: object) -> str:
+    """The name of a worker."""
+    return _matching(_WORKER, value, "is not a worker id", "Use 1 to 128 letters, digits, '_', '.', ':' and '-'")
+
+
+def fresh_worker_id() -> str:
+    """Host name and a random part: unique in the fleet, and readable."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", os.uname().nodename) or "worker"
+    return f"{host[:100]}-{os.urandom(4).hex()}"
+
+
+def destination(value: object) -> str:
+    """Where dead letters go: `dynamodb:TABLE`."""
+    given = text(value)
+    if given.startswith(_LATER_DESTINATIONS):
+        raise Unfit("this version supports dynamodb: only", "Set it to dynamodb:TABLE")
+    if not given.startswith("dynamodb:") or not _TABLE.fullmatch(given.removeprefix("dynamodb:")):
+        raise Unfit("is not a destination", "Set it to dynamodb:TABLE")
+    return given
+
+
+def at_most_in_this_version(limit: int, *, planned: int) -> Callable[[int], int]:
+    """A check of a number of which this version supports less than the ESM does."""
+
+    def check(value: int) -> int:
+        if 1 <= value <= limit:
+            return value
+        if limit < value <= planned:
+            raise Unfit(f"this version supports {limit} only", f"Set it to {limit}")
+        raise Unfit("is out of range", f"It may be 1 to {planned}; this version supports {limit} only")
+
+    return check
+
+
+def _matching(pattern: re.Pattern[str], value: object, problem: str, mend: str) -> str:
+    given = value.strip() if isinstance(value, str) else ""
+    if pattern.fullmatch(given):
+        return given
+    raise Unfit(problem, mend)
