@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import msgspec
 
 from headrace.core.ledger import Acknowledged, Header, digest_of
 from headrace.errors import SettingsError
-from headrace_producer.put import Placed
+from headrace_producer.put import Keeper, Placed
 from headrace_producer.workload import Draft
 
 _encoder = msgspec.json.Encoder()
@@ -25,7 +25,7 @@ class FileLedger:
         self._file = file
         self._write(_encoder.encode(header) + b"\n")
 
-    def record(self, acknowledged: Iterable[tuple[Draft, Placed]]) -> None:
+    def record(self, acknowledged: Sequence[tuple[Draft, Placed]]) -> None:
         """Add records. Raises OSError when the disk is full or gone."""
         self._write(_encoder.encode_lines([_line(draft, placed) for draft, placed in acknowledged]))
 
@@ -37,7 +37,7 @@ class FileLedger:
 class NoLedger:
     """Keeps nothing."""
 
-    def record(self, acknowledged: Iterable[tuple[Draft, Placed]]) -> None:
+    def record(self, acknowledged: Sequence[tuple[Draft, Placed]]) -> None:
         """Forget them."""
 
 
@@ -46,15 +46,8 @@ def _line(draft: Draft, placed: Placed) -> Acknowledged:
     return Acknowledged(placed.shard, placed.sequence_text, draft.key, draft.n, draft.poison, len(draft.data), digest)
 
 
-class LedgerTarget(Protocol):
-    """What takes acknowledged records."""
-
-    def record(self, acknowledged: Iterable[tuple[Draft, Placed]]) -> None:
-        """Keep them; they count as acknowledged once this returns."""
-
-
 @contextmanager
-def open_ledger(path: Path | None, header: Header) -> Iterator[LedgerTarget]:
+def open_ledger(path: Path | None, header: Header) -> Iterator[Keeper]:
     """A new ledger at `path`, on the disk when the context ends; one that forgets when there is no path.
 
     Raises SettingsError when the file is there already (a ledger is a proof, never overwritten) or cannot be made.

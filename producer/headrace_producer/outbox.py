@@ -41,6 +41,11 @@ class Outbox:
         """Whether `take` has something to give."""
         return bool(self._ready)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not self._waiting
+
     def add(self, drafts: Iterable[Draft]) -> None:
         """Queue new records."""
         for draft in drafts:

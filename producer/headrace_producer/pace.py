@@ -36,6 +36,10 @@ class Pace:
             return SHORTEST_TICK_S
         return min(LONGEST_TICK_S, max(SHORTEST_TICK_S, CALL / self.rate))
 
+    def until_tick_s(self, elapsed_s: float) -> float:
+        """Seconds until the next look. Ticks count from the start: a late one shifts no other."""
+        return self.tick_s - elapsed_s % self.tick_s
+
     def due(self, elapsed_s: float, made: int, room: int) -> int:
         """How many more to make now, after `elapsed_s`, with `made` made and room for `room`."""
         scheduled = made + room if self.rate is None else int(self.rate * elapsed_s)

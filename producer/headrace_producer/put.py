@@ -10,11 +10,13 @@ Nothing here is done per record but moving it: a call, a line of the ledger and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple, Protocol, TypeAlias
+
+import structlog
 
 from headrace.core.backoff import Backoff, delay_s
 from headrace.errors import Retryable
@@ -28,8 +30,14 @@ IN_FLIGHT: Final = 8
 BACKLOG: Final = 20_000
 """Most records made and not sent: past it making waits, and memory stays bounded while the stream is slow."""
 
+AT_ONCE: Final = 1_000
+"""Most records made in one go: some 10 ms, so that calls in flight are never kept waiting for long."""
+
 RULES: Final = Backoff(first_s=0.05, cap_s=5.0)
 """Throttling of a shard is over within a second; an outage is asked after every few seconds."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class Placed(NamedTuple):
@@ -65,7 +73,6 @@ class Tally:
     size: int = 0
     poison: int = 0
     retries: int = 0
-    broken_calls: int = 0
     latencies_s: list[float] = field(default_factory=list)
     elapsed_s: float = 0.0
 
@@ -92,18 +99,17 @@ class Production:
         *,
         pace: Pace,
         chance: Callable[[], float],
-        tally: Tally,
     ) -> None:
+        self.tally = Tally()
         self._source = source
         self._writer = writer
         self._keeper = keeper
         self._pace = pace
         self._chance = chance
-        self._tally = tally
         self._outbox = Outbox()
+        self._news = asyncio.Condition()
+        self._made_all = False
         self._stop = asyncio.Event()
-        self._work = asyncio.Condition()
-        self._unanswered = 0
 
     def stop(self) -> None:
         """Make and start nothing more; calls in flight are waited for, and what they acknowledge is counted."""
@@ -112,36 +118,28 @@ class Production:
     async def run(self) -> None:
         """Until the pace ends and every record is acknowledged, or until stopped.
 
-        Raises what a sender cannot mend: Denied, NotFound, Rejected, OSError of the ledger.
+        Raises what trying again does not mend: Denied, NotFound, Rejected, AwsError, or the ledger's OSError.
         """
-        async with self._timed(), asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._make(), name="make")
-            for number in range(IN_FLIGHT):
-                tasks.create_task(self._send(), name=f"send-{number}")
-
-    @asynccontextmanager
-    async def _timed(self) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = _now()
         try:
-            yield
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._make(started), name="make")
+                for number in range(IN_FLIGHT):
+                    tasks.create_task(self._send(), name=f"send-{number}")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
         finally:
-            self._tally.elapsed_s = loop.time() - started
+            self.tally.elapsed_s = _now() - started
 
-    async def _make(self) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        made = tick = 0
-        while not (self._stop.is_set() or self._pace.ended(loop.time() - started, made)):
-            due = self._pace.due(loop.time() - started, made, BACKLOG - len(self._outbox))
+    async def _make(self, started: float) -> None:
+        made = 0
+        while not (self._stop.is_set() or self._pace.ended(_now() - started, made)):
+            due = self._pace.due(_now() - started, made, room=min(AT_ONCE, BACKLOG - len(self._outbox)))
             made += due
-            self._tally.elapsed_s = loop.time() - started
-            if due:
-                self._outbox.add(islice(self._source, due))
-                await self._wake()
-            tick = max(tick + 1, int((loop.time() - started) / self._pace.tick_s))
-            await self._sleep(started + tick * self._pace.tick_s - loop.time())
-        self._ended = True
+            self._outbox.add(islice(self._source, due))
+            await self._wake()
+            await self._sleep(0.0 if due == AT_ONCE else self._pace.until_tick_s(_now() - started))
+        self._made_all = True
         await self._wake()
 
     async def _send(self) -> None:
@@ -151,4 +149,55 @@ class Production:
             failures = failures + 1 if refused else 0
             if refused:
                 await self._sleep(delay_s(failures, self._chance(), RULES))
-            await self._settle(drafts, refused)
+                self._outbox.give_back(refused)
+            await self._wake()
+
+    async def _next(self) -> list[Draft]:
+        """What to send now; nothing once there will be nothing more."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._outbox.is_ready or self._is_over)
+        return [] if self._is_over else self._outbox.take()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._stop.is_set() or (self._made_all and self._outbox.is_empty)
+
+    async def _call(self, drafts: list[Draft]) -> list[Draft]:
+        """One call; gives back what the stream did not take."""
+        began = _now()
+        try:
+            answers = await self._writer.put(drafts)
+        except Retryable as error:
+            log.warning("put_failed", error=str(error), records=len(drafts))
+            self.tally.retries += len(drafts)
+            return drafts
+        self.tally.latencies_s.append(_now() - began)
+        return self._settle(drafts, answers)
+
+    def _settle(self, drafts: list[Draft], answers: Sequence[Answer]) -> list[Draft]:
+        pairs = list(zip(drafts, answers, strict=True))
+        placed = [(draft, answer) for draft, answer in pairs if isinstance(answer, Placed)]
+        self._keeper.record(placed)
+        acknowledged = [draft for draft, _ in placed]
+        self.tally.count(acknowledged)
+        self._outbox.acknowledge(acknowledged)
+        refused = [draft for draft, answer in pairs if not isinstance(answer, Placed)]
+        self.tally.retries += len(refused)
+        return refused
+
+    async def _wake(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, no longer than until stopped."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

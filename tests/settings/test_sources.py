@@ -1,6 +1,7 @@
 """Where settings come from, which source wins, and which names are refused."""
 
 import pytest
+
 from headrace.errors import SettingsError
 from headrace.model import AtTimestamp, Latest
 from headrace.settings import load, load_with_origins

@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.core.tenure import LeaseTiming
 from headrace.errors import SettingsError
 from headrace.settings import load, units
 from headrace.settings.units import Unfit, duration, size, written, written_size
-from hypothesis import given
-from hypothesis import strategies as st
 
 LEAST = {
     "HEADRACE_APPLICATION": "orders",
@@ -51,7 +53,7 @@ def test_durations_carry_their_unit(text, seconds):
 @pytest.mark.parametrize("text", ["10", "-5s", "", "s", "10 parsecs", "P", "PT", "1s1", "9999999999999d", "0x10s"])
 def test_a_duration_without_a_good_unit_is_refused(text):
     """A bare number could be seconds or milliseconds."""
-    with pytest.raises(Unfit, match="is not a duration|has no unit"):
+    with pytest.raises(Unfit, match=r"is not a duration|has no unit"):
         duration(text)
 
 
@@ -101,6 +103,7 @@ def test_a_size_without_a_good_unit_is_refused(text):
         ),
         ("SINK_TABLE", ["abc"], ["ab", "a b c", "x" * 256]),
         ("LOG_LEVEL", ["debug", "WARNING"], ["loud"]),
+        ("ITEM_TTL_AFTER", ["none"], ["0s", "soon", "30"]),
         ("FETCH_BUFFER", ["1MiB", "1GiB"], ["1KiB", "64"]),
     ],
 )
@@ -165,7 +168,6 @@ def test_every_lease_duration_in_range_gives_a_safe_protocol():
 
 def test_a_lease_duration_without_a_safe_protocol_is_refused_at_the_setting(monkeypatch):
     """The lease protocol's own objection reaches the user under the setting's name."""
-    from headrace.core.tenure import LeaseTiming
 
     def impossible(cls, duration_s):
         raise ValueError(f"no room in {duration_s:g} s")

@@ -30,7 +30,7 @@ class KeySchema:
 
 async def describe_keys(client: DynamoDBClient, table: str) -> KeySchema:
     """Ask DescribeTable. Raises Throttled, Unavailable, Denied, NotFound."""
-    with translated():
+    with translated("dynamodb", "DescribeTable"):
         description = (await client.describe_table(TableName=table))["Table"]
     ranked = sorted(description["KeySchema"], key=lambda element: element["KeyType"] != "HASH")
     types = {element["AttributeName"]: element["AttributeType"] for element in description["AttributeDefinitions"]}

@@ -51,6 +51,8 @@ class Heart:
         self._trust = trust
         self._vitals = vitals
         self._counter = 0
+        self.last_try: Instant = ports.clock.now()
+        """When the last request was sent, answered or not: shows that this loop runs."""
 
     async def register(self, name: str) -> None:
         """Make this incarnation's row. Raises Fenced when it was declared dead meanwhile."""
@@ -84,6 +86,7 @@ class Heart:
         self._ports.observer.heartbeat_sent(self._ports.clock.now() - started)
 
     async def _acknowledged(self, request: PutRow | UpdateRow, counter: int) -> bool:
+        self.last_try = self._ports.clock.now()
         try:
             async with asyncio.timeout(self._timing.heartbeat_period_s):
                 outcome = await self._ports.table.apply(request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -104,6 +104,19 @@ class ShardRun:
         """Ask for a graceful end: no more fetching; what is in flight is finished, within `drain_s`."""
         self._stopping = True
         self._wake.set()
+
+    def status(self) -> dict[str, Any]:
+        """What it is doing, for people."""
+        oldest = self._tracker.oldest_open_arrival_s
+        return {
+            "shard": self._term.lease.shard_id,
+            "checkpoint": self._tracker.mark.encode(),
+            "open_records": self._tracker.open_records,
+            "retrying_records": self._delivery.parking.waiting,
+            "oldest_open_arrival_s": oldest,
+            "behind_s": self._fetcher.behind_s,
+            "since_progress_s": round(self._place.ports.clock.now() - self._last_progress, 3),
+        }
 
     async def _read(self) -> None:
         shard, rules = self._term.lease.shard_id, self._place.rules

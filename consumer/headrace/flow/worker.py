@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -48,6 +49,7 @@ class Worker:
         """The one that is alive, for health and status."""
         self._ports = ports
         self._rules = rules
+        self._longest_rest_s = 3 * rules.timing.duration_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises StreamReplaced when the leases belong to another stream."""
@@ -60,6 +62,24 @@ class Worker:
             except Fenced as fenced:
                 log.warning("worker_fenced", worker=self.incarnation.me, reason=str(fenced))
                 self._ports.observer.worker_fenced()
+
+    def alive(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the heartbeat still tries: the loop that answers this runs, so the rest is AWS's health, not ours."""
+        since = None if self.incarnation is None else self.incarnation.since_last_try_s()
+        return since is None or since < self._longest_rest_s, {"since_heartbeat_try_s": since}
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether there is a registered incarnation with a running lease loop."""
+        incarnation = self.incarnation
+        is_ready = incarnation is not None and incarnation.ready
+        return is_ready, {"worker": None if incarnation is None else incarnation.me}
+
+    def status(self) -> dict[str, Any]:
+        """What this worker is doing: its id, its trust, its shards."""
+        incarnation = self.incarnation
+        if incarnation is None:
+            return {"stream": self._rules.stream, "worker": None, "shards": []}
+        return {"stream": self._rules.stream, **incarnation.status()}
 
 
 class Incarnation:
@@ -97,6 +117,15 @@ class Incarnation:
         finally:
             self.ready = False
         await self._say_goodbye()
+
+    def since_last_try_s(self) -> float:
+        """Seconds since the heartbeat last tried."""
+        return round(self._ports.clock.now() - self._heart.last_try, 3)
+
+    def status(self) -> dict[str, Any]:
+        """What there is to tell about it."""
+        shards = [{"epoch": term.epoch, **run.status()} for term, run in self._runs.items()]
+        return {"worker": self.me, "state": self._state, "trusted": self.trust.permits(), "shards": shards}
 
     async def _work(self, stop: asyncio.Event) -> None:
         async with self._shards:

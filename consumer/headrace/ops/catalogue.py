@@ -12,7 +12,7 @@ from typing import Final
 from headrace.core import verdict
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
     """One metric. `kind` is counter, gauge or histogram; `buckets` are upper bounds in the metric's unit.
 

@@ -134,7 +134,7 @@ class Metrics:
         self._count(catalogue.PEERS_FENCED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _RunningShards(Collector):
     """Gauges asked of the shards at each scrape: a stuck shard's lag grows instead of standing still."""
 

@@ -81,7 +81,9 @@ class ItemSettings(Group):
     ttl_attribute: OptionalText = None
     """Attribute that receives the expiry time in epoch seconds (the table's time-to-live attribute); needs item.ttl_after."""
 
-    ttl_after: Annotated[Duration, AfterValidator(units.within(1 * _s, 36_500 * _d))] | None = None
+    ttl_after: Annotated[
+        Annotated[Duration, AfterValidator(units.within(1 * _s, 36_500 * _d))] | None, BeforeValidator(texts.or_none)
+    ] = None
     """How long after its arrival an item expires; needs item.ttl_attribute."""
 
     sequence_attribute: OptionalText = "sequenceNumber"

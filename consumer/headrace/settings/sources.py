@@ -102,15 +102,14 @@ def from_arguments(arguments: Sequence[str]) -> Iterator[Found]:
         option, equals, value = rest.pop(0).partition("=")
         spelled = option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option
         if spelled not in by_option:
-            yield SettingsError(option, value or None, "is not an option", nearest(spelled, by_option))
-            _drop_value(rest, equals)
+            shown = value if equals else _value_of_unknown(rest)
+            yield SettingsError(option, shown, "is not an option", nearest(spelled, by_option))
         elif not equals and (not rest or rest[0].startswith("--")):
             yield SettingsError(option, None, "has no value", f"Write {option} VALUE")
         else:
             yield Given(by_option[spelled], value if equals else rest.pop(0), option, "command line")
 
 
-def _drop_value(rest: list[str], equals: str) -> None:
-    """Past an unknown option, so that its value is not reported as a second mistake."""
-    if rest and not equals and not rest[0].startswith("--"):
-        rest.pop(0)
+def _value_of_unknown(rest: list[str]) -> str | None:
+    """What follows an unknown option, taken along so that it is not reported as a second mistake."""
+    return rest.pop(0) if rest and not rest[0].startswith("--") else None

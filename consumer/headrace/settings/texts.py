@@ -30,11 +30,15 @@ def text(value: object) -> str:
     raise Unfit("is not a text", "Give it a value, or leave it out")
 
 
+def or_none(value: object) -> object:
+    """None for the word `none` or nothing; anything else as it is."""
+    return None if isinstance(value, str) and value.strip().lower() in {"", "none"} else value
+
+
 def optional_text(value: object) -> str | None:
     """Text, or None for the word `none`."""
-    if value is None or (isinstance(value, str) and value.strip().lower() in {"", "none"}):
-        return None
-    return text(value)
+    given = or_none(value)
+    return None if given is None else text(given)
 
 
 def table_name(value: object) -> str:

@@ -1,0 +1,235 @@
+"""Dead letters in a DynamoDB table: one row a record, found by shard and position, readable years later.
+
+`pk` is `<stream>#<shard>`, `sk` the checkpoint text of the record, so the rows of a shard sort as its records did. A
+payload too large for one item stands in part rows (`<sk>/part-0001`...), written before the head row that counts them:
+a head row always has all of its payload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import structlog
+
+from headrace.aws.session import translated
+from headrace.core.backoff import Backoff, delay_s
+from headrace.errors import NotFound, Throttled
+from headrace.model import Checkpoint, DeadLetter, Record, ShardId, WorkerId
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+log = structlog.get_logger(__name__)
+
+MOST_WRITES: Final = 25
+"""Puts in one BatchWriteItem (API reference)."""
+
+PART_BYTES: Final = 350 * 1024
+"""Payload in one row: an item may have 400 KB in all (DynamoDB quotas)."""
+
+REQUEST_BYTES: Final = 2 * PART_BYTES
+"""Payload in one request: in base64 it stays below 1 MiB, above which aiohttp warns of bodies that hold the loop."""
+
+TEXT_BYTES: Final = 4096
+"""Kept of an error's class and message each."""
+
+MARK: Final = " [cut]"
+"""Ends a text of which not all was kept."""
+
+TRIES: Final = 8
+"""Rounds for rows that DynamoDB leaves unprocessed, before the caller is told that the table throttles."""
+
+BACKOFF: Final = Backoff(first_s=0.05, cap_s=2.0)
+
+Item: TypeAlias = dict[str, Any]
+"""A row in DynamoDB's own notation."""
+
+
+class DeadLetterTable:
+    """Implements `ports.DeadLetters` on a table with string keys `pk` and `sk`.
+
+    `chance` draws from [0, 1) for the jitter of retries; without one the whole delay is waited.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str, chance: Callable[[], float] = lambda: 1.0) -> None:
+        self._client = client
+        self._table = table
+        self._chance = chance
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Durable when it returns; the same letter again writes the same rows.
+
+        Raises Throttled when rows are still unprocessed after several rounds; those that are durable stay.
+        """
+        by_key = {_key(letter.stream, letter.record): letter for letter in letters}
+        await self._put(part for letter in by_key.values() for part in _parts(letter))
+        await self._put(_head(letter) for letter in by_key.values())
+
+    async def read(self, stream: str | None = None, shard: ShardId | None = None) -> AsyncIterator[DeadLetter]:
+        """Every letter of the table, of a stream, or of one shard of it (then in the order of the records)."""
+        by_shard = stream is not None and shard is not None
+        pages = self._query(f"{stream}#{shard}") if by_shard else self._scan({"stream": stream, "shard_id": shard})
+        async for items in pages:
+            for item in items:
+                yield _letter(item, await self._payload(item))
+
+    # --- writing ---
+
+    async def _put(self, items: Iterable[Item]) -> None:
+        for rows in _requests(items):
+            await self._put_batch(rows)
+
+    async def _put_batch(self, rows: list[Item]) -> None:
+        waiting: Any = {self._table: [{"PutRequest": {"Item": row}} for row in rows]}
+        for attempt in range(1, TRIES + 1):
+            with translated("dynamodb", "BatchWriteItem"):
+                answer = await self._client.batch_write_item(RequestItems=waiting)
+            waiting = answer.get("UnprocessedItems")
+            if not waiting:
+                return
+            log.info(
+                "dead_letters_unprocessed", table=self._table, rows=sum(map(len, waiting.values())), attempt=attempt
+            )
+            await asyncio.sleep(delay_s(attempt, self._chance(), BACKOFF))
+        raise Throttled(f"dynamodb BatchWriteItem, {self._table}: rows still unprocessed after {TRIES} rounds")
+
+    # --- reading ---
+
+    async def _scan(self, wanted: Mapping[str, str | None]) -> AsyncIterator[list[Item]]:
+        given = {name: value for name, value in wanted.items() if value is not None}
+        terms = ["attribute_not_exists(part)", *(f"#{name} = :{name}" for name in given)]
+        heads: dict[str, Any] = {"FilterExpression": " AND ".join(terms)}
+        if given:
+            heads["ExpressionAttributeNames"] = {f"#{name}": name for name in given}
+            heads["ExpressionAttributeValues"] = {f":{name}": {"S": value} for name, value in given.items()}
+        scan = self._client.get_paginator("scan")
+        with translated("dynamodb", "Scan"):
+            async for answer in scan.paginate(TableName=self._table, ConsistentRead=True, **heads):
+                yield cast("list[Item]", answer["Items"])
+
+    async def _query(self, pk: str) -> AsyncIterator[list[Item]]:
+        heads: dict[str, Any] = {
+            "KeyConditionExpression": "pk = :pk",
+            "FilterExpression": "attribute_not_exists(part)",
+            "ExpressionAttributeValues": {":pk": {"S": pk}},
+        }
+        query = self._client.get_paginator("query")
+        with translated("dynamodb", "Query"):
+            async for answer in query.paginate(TableName=self._table, ConsistentRead=True, **heads):
+                yield cast("list[Item]", answer["Items"])
+
+    async def _payload(self, item: Item) -> bytes:
+        if "payload" in item:
+            return cast("bytes", item["payload"]["B"])
+        parts = [await self._part(item, number) for number in range(1, int(item["parts"]["N"]) + 1)]
+        return b"".join(parts)
+
+    async def _part(self, head: Item, number: int) -> bytes:
+        key = {"pk": head["pk"], "sk": {"S": _part_key(head["sk"]["S"], number)}}
+        with translated("dynamodb", "GetItem"):
+            answer = await self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        if "Item" not in answer:
+            raise NotFound(f"dynamodb GetItem, {self._table}: part {number} of dead letter {head['sk']['S']} is gone")
+        return answer["Item"]["payload"]["B"]
+
+
+# --- letters to rows ---
+
+
+def _requests(items: Iterable[Item]) -> Iterator[list[Item]]:
+    rows: list[Item] = []
+    size = 0
+    for item in items:
+        weight = len(item["payload"]["B"]) if "payload" in item else 0
+        if rows and (len(rows) == MOST_WRITES or size + weight > REQUEST_BYTES):
+            yield rows
+            rows, size = [], 0
+        rows.append(item)
+        size += weight
+    if rows:
+        yield rows
+
+
+def _key(stream: str, record: Record) -> tuple[str, str]:
+    position = Checkpoint.at(record.sequence_number, record.sub_sequence_number or -1)
+    return f"{stream}#{record.shard_id}", position.encode()
+
+
+def _part_key(sk: str, number: int) -> str:
+    return f"{sk}/part-{number:04d}"
+
+
+def _parts(letter: DeadLetter) -> Iterator[Item]:
+    payload = letter.record.data
+    if len(payload) <= PART_BYTES:
+        return
+    pk, sk = _key(letter.stream, letter.record)
+    for number, start in enumerate(range(0, len(payload), PART_BYTES), 1):
+        yield {
+            "pk": {"S": pk},
+            "sk": {"S": _part_key(sk, number)},
+            "part": {"N": str(number)},
+            "payload": {"B": payload[start : start + PART_BYTES]},
+        }
+
+
+def _head(letter: DeadLetter) -> Item:
+    record = letter.record
+    pk, sk = _key(letter.stream, record)
+    whole = len(record.data) <= PART_BYTES
+    return {
+        "pk": {"S": pk},
+        "sk": {"S": sk},
+        "stream": {"S": letter.stream},
+        "shard_id": {"S": record.shard_id},
+        "partition_key": {"S": record.partition_key},
+        "sequence_number": {"S": str(record.sequence_number)},
+        "sub_sequence_number": {"N": str(record.sub_sequence_number)},
+        "arrival": {"S": _iso(record.arrival)},
+        "reason": {"S": letter.reason},
+        "error": {"S": _cut(letter.error)},
+        "message": {"S": _cut(letter.message)},
+        "attempts": {"N": str(letter.attempts)},
+        "buried_at": {"S": _iso(letter.buried_at)},
+        "worker": {"S": letter.worker},
+        "epoch": {"N": str(letter.epoch)},
+        **({"payload": {"B": record.data}} if whole else {"parts": {"N": str(-(-len(record.data) // PART_BYTES))}}),
+    }
+
+
+def _iso(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cut(text: str) -> str:
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= TEXT_BYTES:
+        return encoded.decode()
+    return encoded[: TEXT_BYTES - len(MARK)].decode(errors="ignore") + MARK
+
+
+# --- and back ---
+
+
+def _letter(item: Mapping[str, Any], payload: bytes) -> DeadLetter:
+    return DeadLetter(
+        stream=item["stream"]["S"],
+        record=Record(
+            data=payload,
+            partition_key=item["partition_key"]["S"],
+            sequence_number=int(item["sequence_number"]["S"]),
+            arrival_s=datetime.fromisoformat(item["arrival"]["S"]).timestamp(),
+            shard_id=item["shard_id"]["S"],
+            sub_sequence_number=int(item["sub_sequence_number"]["N"]),
+        ),
+        reason=item["reason"]["S"],
+        error=item["error"]["S"],
+        message=item["message"]["S"],
+        attempts=int(item["attempts"]["N"]),
+        buried_at=datetime.fromisoformat(item["buried_at"]["S"]),
+        worker=WorkerId(item["worker"]["S"]),
+        epoch=int(item["epoch"]["N"]),
+    )

@@ -1,0 +1,233 @@
+"""Composition of a worker: settings become parts, parts become a worker, the worker runs until it is told to stop.
+
+The only place that sees both the flow and AWS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+import uvloop
+
+import headrace
+from headrace.aws.channel import open_channel
+from headrace.aws.dead_letters import DeadLetterTable
+from headrace.aws.key_schema import KeySchema, describe_keys
+from headrace.aws.kinesis import KinesisStream
+from headrace.aws.lease_table import DynamoLeaseTable
+from headrace.aws.patience import Patience
+from headrace.aws.serving_table import ServingTable
+from headrace.aws.session import Clients, aws_clients
+from headrace.aws.tables import ensure_table
+from headrace.core.batching import BatchRules
+from headrace.core.pacing import PaceRules
+from headrace.core.verdict import RetryRules
+from headrace.errors import Denied, NotFound, SettingsError, StreamReplaced
+from headrace.flow.clock import SystemClock
+from headrace.flow.shard import ShardRules
+from headrace.flow.worker import Worker, WorkerRules
+from headrace.model import StreamDescription
+from headrace.ops.endpoints import Answers, serve
+from headrace.ops.metrics import Metrics, process_registry
+from headrace.ports import Handler, Ports
+from headrace.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+STOPPED_AT_ONCE: Final = 1
+"""Exit code after a second signal: nothing is lost, what was in flight comes again."""
+
+CHANCE: Final[Callable[[], float]] = random.SystemRandom().random
+
+
+def run(settings: Settings) -> int:
+    """Run a worker until SIGTERM or SIGINT; the exit code. Raises SettingsError for what must be mended first."""
+    uvloop.run(_main(settings))
+    return 0
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    _listen_for_signals(stop, settings.shutdown.timeout.total_seconds())
+    handler = _load_handler(settings)
+    registry = process_registry()
+    clock = SystemClock()
+    async with aws_clients() as clients:
+        stream = KinesisStream(clients.kinesis, settings.stream.name)
+        description = await _describe(stream, settings)
+        await _ensure_tables(clients, settings)
+        schema = await _serving_schema(clients, settings)
+        async with _sink(clients, settings, clock) as sink:
+            ports = Ports(
+                stream=stream,
+                table=DynamoLeaseTable(clients.leases, settings.lease.table),
+                sink=sink,
+                dead_letters=DeadLetterTable(clients.dynamodb, settings.dead_letters.table, CHANCE),
+                handler=handler or _mapping(settings, schema, description),
+                observer=Metrics(registry, clock, description.name),
+                clock=clock,
+                chance=CHANCE,
+            )
+            worker = Worker(ports, _worker_rules(settings, description))
+            answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry)
+            async with serve(answers, address=settings.ops.address, port=settings.ops.port) as port:
+                log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
+                _settle_down()
+                await _work(worker, stop, settings)
+
+
+async def _work(worker: Worker, stop: asyncio.Event, settings: Settings) -> None:
+    try:
+        await worker.run(stop)
+    except StreamReplaced as replaced:
+        mend = f"Set another HEADRACE_APPLICATION, or delete the rows of this stream from table {settings.lease.table}"
+        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(replaced), mend) from replaced
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+async def _describe(stream: KinesisStream, settings: Settings) -> StreamDescription:
+    try:
+        return await stream.describe()
+    except NotFound as error:
+        mend = "Create it, or check the name, AWS_REGION and the account of the credentials"
+        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, "there is no such stream", mend) from error
+    except Denied as error:
+        mend = "Allow kinesis:DescribeStreamSummary on it"
+        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(error), mend) from error
+
+
+async def _ensure_tables(clients: Clients, settings: Settings) -> None:
+    create = settings.create_tables
+    await ensure_table(
+        clients.dynamodb, settings.lease.table, setting="HEADRACE_LEASE_TABLE", create=create, ttl_attribute="exp"
+    )
+    await ensure_table(
+        clients.dynamodb, settings.dead_letters.table, setting="HEADRACE_DEAD_LETTERS_DESTINATION", create=create
+    )
+
+
+async def _serving_schema(clients: Clients, settings: Settings) -> KeySchema:
+    table = settings.sink.table
+    try:
+        return await describe_keys(clients.dynamodb, table)
+    except NotFound as error:
+        mend = "Create it, or check the name, AWS_REGION and the account of the credentials"
+        raise SettingsError("HEADRACE_SINK_TABLE", table, "there is no such table", mend) from error
+    except Denied as error:
+        raise SettingsError("HEADRACE_SINK_TABLE", table, str(error), "Allow dynamodb:DescribeTable on it") from error
+
+
+def _load_handler(settings: Settings) -> Handler | None:
+    if settings.handler is None:
+        return None
+    from headrace.handlers.loading import load  # noqa: PLC0415 - user code is imported only where there is some
+
+    return load(settings.handler)
+
+
+def _mapping(settings: Settings, schema: KeySchema, description: StreamDescription) -> Handler:
+    from headrace.handlers.mapping import ItemRules, item_mapping  # noqa: PLC0415 - likewise
+
+    item = settings.item
+    rules = ItemRules(
+        key=item.key,
+        ttl_attribute=item.ttl_attribute,
+        ttl_after_s=item.ttl_after.total_seconds() if item.ttl_after is not None else 0.0,
+        sequence_attribute=item.sequence_attribute,
+        arrival_attribute=item.arrival_attribute,
+    )
+    return item_mapping(rules, dict(zip(schema.names, schema.types, strict=True)), description.name)
+
+
+@asynccontextmanager
+async def _sink(clients: Clients, settings: Settings, clock: SystemClock) -> AsyncIterator[ServingTable]:
+    """The sink with its writers running; they end after everything that submits to it."""
+    depth, timeout_s = settings.sink.depth, settings.timing.call_timeout_s
+    async with (
+        open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
+        asyncio.TaskGroup() as tasks,
+    ):
+        sink = ServingTable(channel, clients.dynamodb, settings.sink.table, Patience(clock, CHANCE), depth=depth)
+        await sink.check()
+        writing = tasks.create_task(sink.run(), name="sink")
+        yield sink
+        writing.cancel()
+
+
+def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerRules:
+    timing = settings.timing
+    return WorkerRules(
+        name=settings.lease.worker_id,
+        stream=description.name,
+        start=settings.stream.starting_position,
+        timing=timing,
+        shard=ShardRules(
+            batch=BatchRules(settings.batch.size, settings.batch.window.total_seconds()),
+            retry=RetryRules(
+                settings.retry.maximum_attempts,
+                _limit_s(settings),
+            ),
+            pace=PaceRules(settings.stream.poll_interval.total_seconds()),
+            checkpoint_interval_s=settings.checkpoint.interval.total_seconds(),
+            drain_s=_drain_s(settings),
+            call_timeout_s=timing.call_timeout_s,
+        ),
+        buffer_bytes=settings.fetch.buffer,
+    )
+
+
+def _limit_s(settings: Settings) -> float:
+    age_s = settings.retry.maximum_record_age.total_seconds()
+    return age_s if age_s > 0 else -1
+
+
+def _drain_s(settings: Settings) -> float:
+    """What of the shutdown timeout is left for batches, after the calls under way and the release."""
+    return max(0.0, settings.shutdown.timeout.total_seconds() - settings.timing.call_timeout_s - 1.0)
+
+
+# --- process ----------------------------------------------------------------------------------------------------------
+
+
+def _listen_for_signals(stop: asyncio.Event, timeout_s: float) -> None:
+    """First signal: stop gracefully, for `timeout_s` at most. Second one: exit at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(name: str) -> None:
+        if stop.is_set():
+            log.warning("stopped_at_once", signal=name)
+            os._exit(STOPPED_AT_ONCE)
+        log.info("stop_requested", signal=name)
+        stop.set()
+        loop.call_later(timeout_s, overdue)
+
+    def overdue() -> None:
+        log.error("stop_overdue", timeout_s=timeout_s)
+        os._exit(STOPPED_AT_ONCE)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, signal.Signals(number).name)
+
+
+def _settle_down() -> None:
+    """What was imported and built lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def _status(worker: Worker, settings: Settings) -> Callable[[], Mapping[str, Any]]:
+    def status() -> Mapping[str, Any]:
+        return {"application": settings.application, "version": headrace.__version__, **worker.status()}
+
+    return status

@@ -1,0 +1,61 @@
+"""Fixtures that more than one folder of tests needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from unittest import mock
+
+import pytest
+import servers
+
+from headrace.aws.session import Clients, aws_clients
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-asyncio asks for the current event loop; on Python 3.11 that makes one which nobody would close."""
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[servers.Server]:
+    """A running MiniStack."""
+    with servers.ministack() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kinesis_local() -> Iterator[servers.Server]:
+    """A running kinesis-local."""
+    if not servers.has_node_servers():
+        pytest.skip("kinesis-local needs Node: install npm, then run `make emulators`")
+    with servers.kinesis_local() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dynalite() -> Iterator[servers.Server]:
+    """A running dynalite."""
+    if not servers.has_node_servers():
+        pytest.skip("dynalite needs Node: install npm, then run `make emulators`")
+    with servers.dynalite() as server:
+        yield server
+
+
+Opener = Callable[[servers.Server], AbstractAsyncContextManager[Clients]]
+
+
+@pytest.fixture
+def aws() -> Opener:
+    """Opens headrace's own clients on a server, for one `async with` block."""
+
+    @asynccontextmanager
+    async def opened(server: servers.Server) -> AsyncIterator[Clients]:
+        with mock.patch.dict(os.environ, server.environment()):
+            async with contextlib.AsyncExitStack() as stack:
+                yield await stack.enter_async_context(aws_clients())
+
+    return opened

@@ -1,0 +1,182 @@
+"""What every implementation of `ports.DeadLetters` does, in memory and on a table."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TypeAlias
+
+import pytest
+from conftest import Opener
+
+from headrace.aws.dead_letters import PART_BYTES, TEXT_BYTES, DeadLetterTable
+from headrace.errors import NotFound, Throttled
+from headrace.model import DeadLetter, Record, ShardId, WorkerId
+from headrace.testing.dead_letters import MemoryDeadLetters
+
+Destination: TypeAlias = MemoryDeadLetters | DeadLetterTable
+
+BURIED_AT = datetime(2026, 5, 4, 3, 2, 1, 987_000, tzinfo=UTC)
+NUMBER = 49590338271490256608559692538361571095921575989136588898
+MEMORY = pytest.param("memory")
+MINISTACK = pytest.param("ministack", marks=pytest.mark.servers)
+
+_names = (f"dead-letters-{number}" for number in itertools.count())
+
+
+@pytest.fixture(params=[MEMORY, MINISTACK])
+async def destination(request: pytest.FixtureRequest, aws: Opener) -> AsyncIterator[Destination]:
+    """An empty one."""
+    if request.param == "memory":
+        yield MemoryDeadLetters()
+        return
+    async with aws(request.getfixturevalue(request.param)) as clients:
+        table = next(_names)
+        await clients.dynamodb.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        )
+        yield DeadLetterTable(clients.dynamodb, table)
+
+
+def letter(
+    number: int = NUMBER,
+    data: bytes = b'{"temperature": "warm"}',
+    shard: str = "shardId-000000000003",
+    stream: str = "orders",
+    message: str = "ValueError: not a number",
+    sub: int = 0,
+) -> DeadLetter:
+    record = Record(data, "kühl-7", number, 1_795_562_074.045, shard, sub)
+    return DeadLetter(
+        stream=stream,
+        record=record,
+        reason="RetryAttemptsExhausted",
+        error="ValueError",
+        message=message,
+        attempts=6,
+        buried_at=BURIED_AT,
+        worker=WorkerId("worker-a"),
+        epoch=12,
+    )
+
+
+async def everything(destination: Destination, stream: str | None = None, shard: str | None = None) -> list[DeadLetter]:
+    letters = destination.read(stream, None if shard is None else ShardId(shard))
+    return sorted([each async for each in letters], key=lambda each: (each.stream, each.record.sequence_number))
+
+
+async def test_a_letter_comes_back_with_everything_that_was_known(destination):
+    """Exact number, exact payload, times to the millisecond, text in any script."""
+    await destination.bury([letter()])
+    assert await everything(destination) == [letter()]
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES, PART_BYTES + 1, 900 * 1024])
+async def test_a_payload_of_any_size_comes_back_whole(destination, size):
+    """Kinesis takes records larger than a DynamoDB item."""
+    data = bytes(position * 7 % 251 for position in range(size))
+    await destination.bury([letter(data=data), letter(NUMBER + 1, b"small")])
+    assert [each.record.data for each in await everything(destination)] == [data, b"small"]
+
+
+async def test_the_same_letter_again_changes_nothing(destination):
+    """A burial whose answer was lost is simply repeated."""
+    letters = [letter(data=bytes(900 * 1024)), letter(NUMBER + 1)]
+    await destination.bury(letters)
+    await destination.bury(letters)
+    assert await everything(destination) == letters
+
+
+async def test_a_record_buried_again_by_the_next_owner_keeps_one_letter(destination):
+    """At least once delivery must not fill the table with copies; the last one stands."""
+    first, second = letter(), letter(message="another failure")
+    await destination.bury([first, second])
+    assert await everything(destination) == [second]
+    await destination.bury([first])
+    assert await everything(destination) == [first]
+
+
+async def test_more_letters_than_one_request_takes_are_all_kept(destination):
+    """Also more than one answer of a read holds."""
+    letters = [letter(NUMBER + turn, bytes(40_000)) for turn in range(60)]
+    await destination.bury(letters)
+    assert await everything(destination) == letters
+
+
+async def test_no_letters_are_no_work(destination):
+    """An empty request would be refused."""
+    await destination.bury([])
+    assert await everything(destination) == []
+
+
+async def test_letters_are_found_by_stream_and_by_shard(destination):
+    """One table serves several streams."""
+    mine = letter()
+    other_shard = letter(NUMBER + 1, shard="shardId-000000000004")
+    other_stream = letter(NUMBER + 2, stream="clicks")
+    await destination.bury([mine, other_shard, other_stream])
+    assert await everything(destination, stream="orders") == [mine, other_shard]
+    assert await everything(destination, "orders", "shardId-000000000004") == [other_shard]
+    assert await everything(destination, shard="shardId-000000000003") == [other_stream, mine]
+    assert await everything(destination, stream="nothing") == []
+
+
+async def test_letters_of_a_shard_are_read_in_the_order_of_its_records(destination):
+    """Whatever the order of burial, the length of the number, or the place inside an aggregate."""
+    letters = [letter(9), letter(10, bytes(PART_BYTES + 1)), letter(10, sub=1), letter(10, sub=2), letter(NUMBER)]
+    await destination.bury(letters[::-1])
+    read = [each async for each in destination.read("orders", ShardId("shardId-000000000003"))]
+    assert read == letters
+
+
+@pytest.mark.parametrize("destination", [MINISTACK], indirect=True)
+async def test_the_time_of_burial_is_kept_in_utc(destination):
+    """Whatever zone the worker thinks in."""
+    elsewhere = BURIED_AT.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    await destination.bury([replace(letter(), buried_at=elsewhere)])
+    (read,) = await everything(destination)
+    assert (read.buried_at, read.buried_at.utcoffset()) == (BURIED_AT, timedelta(0))
+
+
+@pytest.mark.parametrize("destination", [MINISTACK], indirect=True)
+@pytest.mark.parametrize("character", ["x", "ü", "漢", "\N{PILE OF POO}"])
+async def test_a_long_message_is_cut_with_a_mark_and_never_inside_a_character(destination, character):
+    """At most 4 KB, counted in bytes."""
+    await destination.bury([letter(message=character * 10_000)])
+    (read,) = await everything(destination)
+    assert TEXT_BYTES - 3 <= len(read.message.encode()) <= TEXT_BYTES
+    assert set(read.message.removesuffix(" [cut]")) == {character}
+    assert read.message.endswith(" [cut]")
+
+
+@pytest.mark.parametrize("destination", [MINISTACK], indirect=True)
+async def test_a_message_that_is_no_valid_text_is_kept_as_far_as_it_is(destination):
+    """Error messages quote broken data."""
+    await destination.bury([letter(message="bad \ud800 text")])
+    (read,) = await everything(destination)
+    assert read.message == "bad ? text"
+
+
+@pytest.mark.servers
+async def test_a_missing_table_is_an_error_of_its_own(aws, ministack):
+    """Nothing may look buried that is not."""
+    async with aws(ministack) as clients:
+        with pytest.raises(NotFound):
+            await DeadLetterTable(clients.dynamodb, "nowhere").bury([letter()])
+
+
+async def test_a_scripted_failure_keeps_nothing_and_the_next_burial_works():
+    """For tests of what waits for a destination."""
+    destination = MemoryDeadLetters()
+    destination.fail_next(Throttled("no"), times=2)
+    for _ in range(2):
+        with pytest.raises(Throttled):
+            await destination.bury([letter()])
+    assert destination.letters == []
+    await destination.bury([letter()])
+    assert destination.letters == [letter()]

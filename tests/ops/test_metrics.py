@@ -1,0 +1,225 @@
+"""What Prometheus sees of a worker."""
+
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from headrace.core import verdict
+from headrace.model import Instant, ShardId
+from headrace.ops.catalogue import CATALOGUE
+from headrace.ops.metrics import Metrics, process_registry
+from headrace.ports import Observer, ShardProbe
+from headrace.testing.observer import RecordingObserver
+
+WALL_S = 1_800_000_000.0
+ONE, TWO = ShardId("shardId-1"), ShardId("shardId-2")
+
+
+class StillClock:
+    def __init__(self):
+        self.passed = 0.0
+
+    def now(self):
+        return Instant(50.0 + self.passed)
+
+    def wall(self):
+        return datetime.fromtimestamp(WALL_S + self.passed, UTC)
+
+
+class FakeShard:
+    """A running shard whose facts a test sets."""
+
+    oldest = None
+    behind = 0.0
+
+    def probe(self):
+        return ShardProbe(
+            oldest_open_arrival_s=lambda: self.oldest,
+            open_records=lambda: 3,
+            retrying_records=lambda: 1,
+            behind_s=lambda: self.behind,
+            last_progress=lambda: Instant(40.0),
+            epoch=7,
+        )
+
+
+@pytest.fixture
+def clock():
+    return StillClock()
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry, clock):
+    return Metrics(registry, clock, "orders")
+
+
+def value(registry, name, **labels):
+    return registry.get_sample_value(name, {"stream": "orders", **labels})
+
+
+def shards_shown(registry):
+    return {
+        sample.labels["shard"] for family in registry.collect() for sample in family.samples if "shard" in sample.labels
+    }
+
+
+def test_both_observers_have_every_method_of_the_port(metrics):
+    """Typed assignment, checked by mypy, and by name here."""
+    methods = {name for name in vars(Observer) if not name.startswith("_")}
+    assert methods <= set(dir(metrics))
+    assert methods <= set(dir(RecordingObserver()))
+
+
+def test_every_metric_of_the_catalogue_is_exposed_and_no_other(registry, metrics):
+    """The documented table is the truth."""
+    metrics.shard_opened(ONE, FakeShard().probe())
+    exposed = {family.name for family in registry.collect()}
+    assert exposed == {metric.name.removesuffix("_total") for metric in CATALOGUE}
+
+
+def test_the_catalogue_keeps_the_naming_rules():
+    """Prefix, base units, _total for counters, no shard on histograms."""
+    for metric in CATALOGUE:
+        assert metric.name.startswith("headrace_")
+        assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
+        assert not metric.name.endswith(("_ms", "_milliseconds", "_minutes"))
+        assert metric.meaning.endswith(".")
+        if metric.kind == "histogram":
+            assert "shard" not in metric.labels
+            assert metric.buckets == tuple(sorted(set(metric.buckets)))
+
+
+def test_counters_start_at_zero_so_that_the_first_event_is_an_increase(registry, metrics):
+    """An alert on increase() must see the first dead letter."""
+    assert value(registry, "headrace_dead_letters_total", reason=verdict.REJECTED) == 0
+    assert value(registry, "headrace_records_total", outcome="buried") == 0
+    assert value(registry, "headrace_destination_failures_total") == 0
+    metrics.shard_opened(ONE, FakeShard().probe())
+    assert value(registry, "headrace_fetch_total", shard=ONE, result="throttled") == 0
+
+
+def test_the_lag_of_a_stuck_shard_grows_while_nothing_happens(registry, metrics, clock):
+    """It is computed at each scrape from the oldest open record."""
+    shard = FakeShard()
+    shard.oldest = WALL_S - 30
+    metrics.shard_opened(ONE, shard.probe())
+    assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 30
+    clock.passed = 600
+    assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 630
+
+
+def test_the_lag_is_zero_at_the_tip_and_the_sources_word_otherwise(registry, metrics):
+    """Nothing open at the tip is no lag; nothing open behind it is what the last page said."""
+    shard = FakeShard()
+    metrics.shard_opened(ONE, shard.probe())
+    assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 0
+    shard.behind = 12.5
+    assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 12.5
+    shard.oldest = WALL_S + 5  # the stream's clock is ahead of ours
+    assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 0
+
+
+def test_progress_is_shown_as_a_time_of_day(registry, metrics):
+    """Ten monotonic seconds ago."""
+    metrics.shard_opened(ONE, FakeShard().probe())
+    assert value(registry, "headrace_shard_last_progress_timestamp_seconds", shard=ONE) == WALL_S - 10
+
+
+def test_what_is_told_is_counted(registry, metrics):
+    """Each event reaches its metric."""
+    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.page_fetched(ONE, 10, 4096)
+    metrics.page_fetched(ONE, 0, 0)
+    metrics.fetch_failed(ONE, "throttled")
+    metrics.batch_handled(10, 0.02)
+    metrics.records_settled(ONE, 9, WALL_S - 2)
+    metrics.records_buried(ONE, 1, verdict.REJECTED)
+    metrics.record_retried(ONE)
+    metrics.checkpoint_written(ONE)
+    metrics.destination_failed(ONE)
+    metrics.lease_changed(ONE, "claimed")
+    metrics.heartbeat_sent(0.01)
+    metrics.worker_fenced()
+    metrics.peer_fenced()
+    seen = {
+        "fetched": value(registry, "headrace_records_fetched_total", shard=ONE),
+        "bytes": value(registry, "headrace_bytes_fetched_total", shard=ONE),
+        "empty": value(registry, "headrace_fetch_total", shard=ONE, result="empty"),
+        "throttled": value(registry, "headrace_fetch_total", shard=ONE, result="throttled"),
+        "settled": value(registry, "headrace_records_total", outcome="settled"),
+        "buried": value(registry, "headrace_records_total", outcome="buried"),
+        "dead": value(registry, "headrace_dead_letters_total", reason=verdict.REJECTED),
+        "retries": value(registry, "headrace_record_retries_total"),
+        "checkpoints": value(registry, "headrace_checkpoints_total"),
+        "failures": value(registry, "headrace_destination_failures_total"),
+        "claimed": value(registry, "headrace_lease_transitions_total", transition="claimed"),
+        "handled": value(registry, "headrace_handler_seconds_count"),
+        "batch": value(registry, "headrace_batch_records_sum"),
+        "way": value(registry, "headrace_end_to_end_seconds_sum"),
+        "heartbeat": value(registry, "headrace_heartbeat_seconds_count"),
+        "fenced": value(registry, "headrace_worker_fenced_total"),
+        "peers": value(registry, "headrace_peers_fenced_total"),
+        "held": value(registry, "headrace_leases_held"),
+        "epoch": value(registry, "headrace_shard_epoch", shard=ONE),
+    }
+    assert seen == {
+        "fetched": 10, "bytes": 4096, "empty": 1, "throttled": 1, "settled": 9, "buried": 1, "dead": 1, "retries": 1,
+        "checkpoints": 1, "failures": 1, "claimed": 1, "handled": 1, "batch": 10, "way": 2, "heartbeat": 1, "fenced": 1,
+        "peers": 1, "held": 1, "epoch": 7,
+    }  # fmt: skip
+
+
+def test_a_closed_shard_leaves_no_series_behind(registry, metrics):
+    """Two workers that show one shard make lag lie; reshards would add series for good."""
+    for shard in (ONE, TWO):
+        metrics.shard_opened(shard, FakeShard().probe())
+        metrics.page_fetched(shard, 1, 1)
+    metrics.shard_closed(ONE)
+    assert shards_shown(registry) == {TWO}
+
+
+def test_an_event_after_the_close_does_not_bring_the_series_back(registry, metrics):
+    """A late page of a lost shard is none of ours."""
+    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.shard_closed(ONE)
+    metrics.shard_closed(ONE)
+    metrics.page_fetched(ONE, 1, 1)
+    metrics.fetch_failed(ONE, "error")
+    metrics.records_settled(ONE, 1, WALL_S)
+    assert shards_shown(registry) == set()
+    assert value(registry, "headrace_records_total", outcome="settled") == 1
+
+
+def test_totals_survive_the_shard_that_they_came_from(registry, metrics):
+    """A dead letter just before a handoff must not vanish with the series."""
+    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.records_buried(ONE, 1, verdict.WRITE_REFUSED)
+    metrics.shard_closed(ONE)
+    assert value(registry, "headrace_dead_letters_total", reason=verdict.WRITE_REFUSED) == 1
+
+
+def test_the_process_registry_shows_memory_and_cpu_and_no_created_series(clock):
+    """What the memory limit of a container is compared with."""
+    registry = process_registry()
+    Metrics(registry, clock, "orders")
+    text = generate_latest(registry).decode()
+    assert "process_resident_memory_bytes" in text
+    assert "headrace_build_info" in text
+    assert "_created" not in text
+
+
+def test_the_recording_observer_keeps_what_it_was_told_in_order():
+    """For tests of flows and handlers."""
+    observer = RecordingObserver()
+    observer.shard_opened(ONE, FakeShard().probe())
+    observer.page_fetched(ONE, 2, 10)
+    observer.shard_closed(ONE)
+    assert observer.calls == [("shard_opened", ONE), ("page_fetched", ONE, 2, 10), ("shard_closed", ONE)]
+    assert observer.named("page_fetched") == [(ONE, 2, 10)]
+    assert observer.probes == {}
