@@ -120,7 +120,7 @@ class KinesisStream:
                 answer = await self._client.list_shards(**request)
             shards += answer["Shards"]
             token = answer.get("NextToken")
-            request = {}
+            request = {"NextToken": token} if token else {}
         self._digits = max((_padding(shard) for shard in shards), default=None)
         return [_shard(shard) for shard in shards]
 

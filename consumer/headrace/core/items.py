@@ -95,7 +95,8 @@ class ItemError(ValueError):
 decode_payload: Final[Callable[[bytes], dict[str, Any]]] = msgspec.json.Decoder(dict[str, Any], float_hook=N).decode
 """A JSON object as an item: numbers with a fraction or an exponent become `N`, integers stay integers of any size.
 
-Raises `msgspec.DecodeError` for what is no JSON object in UTF-8, and RecursionError for absurd nesting.
+Raises `msgspec.DecodeError` for what is no JSON object, UnicodeDecodeError where it is no UTF-8, and RecursionError for
+absurd nesting.
 """
 
 

@@ -21,7 +21,7 @@ TAIL_BYTES: Final = 8192
 """What is shown of the output of a process that failed."""
 
 
-class DemoFailed(HeadraceError):
+class DemoError(HeadraceError):
     """The demo can't go on. The message says why, with the last words of the process that failed."""
 
 
@@ -43,11 +43,11 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
-    def failure(self, what: str) -> DemoFailed:
+    def failure(self, what: str) -> DemoError:
         """An error with the last lines of the output and where the rest is."""
         tail = self.output.read_bytes()[-TAIL_BYTES:].decode(errors="replace").splitlines()[-TAIL_LINES:]
         shown = "".join(f"\n  {line}" for line in tail) or " It printed nothing."
-        return DemoFailed(f"{self.name} {what}. The end of {self.output}:{shown}")
+        return DemoError(f"{self.name} {what}. The end of {self.output}:{shown}")
 
 
 class Children:
@@ -58,7 +58,7 @@ class Children:
         self._all: list[Child] = []
 
     async def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Start one; its output goes to a file named after it. Raises DemoFailed."""
+        """Start one; its output goes to a file named after it. Raises DemoError."""
         path = self._folder / f"{name}.log"
         with path.open("wb") as output:
             try:
@@ -71,19 +71,19 @@ class Children:
                     start_new_session=True,  # a terminal's Ctrl-C is the demo's to pass on, in its own order
                 )
             except OSError as error:
-                raise DemoFailed(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
+                raise DemoError(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
         child = Child(name, process, path)
         self._all.append(child)
         return child
 
     def check(self, needed: Iterable[Child]) -> None:
-        """Raises DemoFailed when one of them has ended."""
+        """Raises DemoError when one of them has ended."""
         for child in needed:
             if not child.is_running:
                 raise child.failure(f"ended with exit code {child.process.returncode}")
 
     async def finish(self, child: Child) -> None:
-        """Wait for its own end. Raises DemoFailed when that is a failure."""
+        """Wait for its own end. Raises DemoError when that is a failure."""
         if await child.process.wait():
             raise child.failure(f"failed with exit code {child.process.returncode}")
 
@@ -101,9 +101,9 @@ class Children:
             await child.process.wait()
         return [child.name for child in running]
 
-    async def stop_all(self) -> list[str]:
-        """Those that started last first: each may need the ones before it."""
-        return [name for child in reversed(self._all) for name in await self.stop([child])]
+    async def stop_all(self, but: Sequence[Child] = ()) -> list[str]:
+        """Those that started last first, for each may need the ones before it; all `but` these."""
+        return [name for child in reversed(self._all) if child not in but for name in await self.stop([child])]
 
     def kill_all(self) -> None:
         """At once, without asking."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import headrace
 from headrace.aws.session import aws_clients, translated
-from headrace.cli.demo.children import Child, Children, DemoFailed
+from headrace.cli.demo.children import Child, Children
 
 PACKAGES: Final = ("ministack==1.5.33", "cbor2>=5.6")
 """As in tools/emulators: this version was probed call by call."""
@@ -27,6 +27,8 @@ PACKAGES: Final = ("ministack==1.5.33", "cbor2>=5.6")
 LOOPBACK: Final = "127.0.0.1"
 ACCOUNT: Final = "000000000000"
 """The access key id; twelve digits choose MiniStack's account, and every process must use the same."""
+
+REGION: Final = "us-east-1"
 
 START_S: Final = 60.0
 LOOK_S: Final = 0.1
@@ -44,7 +46,7 @@ class Stack:
 
 
 async def start_stack(children: Children, folder: Path) -> Stack:
-    """Start MiniStack, installed first if need be, and wait for its first answer. Raises DemoFailed."""
+    """Start MiniStack, installed first if need be, and wait for its first answer. Raises DemoError."""
     program = await _program(children)
     port = free_port()
     settings = {
@@ -60,9 +62,8 @@ async def start_stack(children: Children, folder: Path) -> Stack:
 
 
 async def _program(children: Children) -> Path:
-    checkout = Path(headrace.__file__).resolve().parents[2] / "tools" / "emulators" / ".venv" / "bin" / "ministack"
-    if checkout.exists():
-        return checkout
+    if (ready := _in_checkout()).exists():
+        return ready
     home = _cache() / f"{PACKAGES[0].replace('==', '-')}-{sysconfig.get_python_version()}"
     program, finished = home / "bin" / "ministack", home / "installed"
     if not finished.exists():
@@ -70,6 +71,10 @@ async def _program(children: Children) -> Path:
         await _install(children, home)
         finished.touch()
     return program
+
+
+def _in_checkout() -> Path:
+    return Path(headrace.__file__).resolve().parents[2] / "tools" / "emulators" / ".venv" / "bin" / "ministack"
 
 
 def _cache() -> Path:
@@ -118,7 +123,7 @@ def environment_for(stack: Stack, folder: Path) -> dict[str, str]:
     return {
         **_plain_environment(),
         "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": ACCOUNT,
         "AWS_SECRET_ACCESS_KEY": "demo",
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -115,7 +115,12 @@ def screen(expected: int) -> Iterator[Screen]:
     if not console.is_terminal:
         yield _Lines()
         return
-    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description:<14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         yield _Bars(progress, expected)
 
