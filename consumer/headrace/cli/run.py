@@ -32,6 +32,7 @@ from headrace.core.pacing import PaceRules
 from headrace.core.verdict import RetryRules
 from headrace.errors import Denied, NotFound, SettingsError, StreamReplaced
 from headrace.flow.clock import SystemClock
+from headrace.flow.persist import persist
 from headrace.flow.shard import ShardRules
 from headrace.flow.worker import Worker, WorkerRules
 from headrace.model import StreamDescription
@@ -97,7 +98,7 @@ async def _work(worker: Worker, stop: asyncio.Event, settings: Settings) -> None
 
 async def _describe(stream: KinesisStream, settings: Settings) -> StreamDescription:
     try:
-        return await stream.describe()
+        return await persist("describe_stream", stream.describe, CHANCE, hopeless=(Denied, NotFound))
     except NotFound as error:
         mend = "Create it, or check the name, AWS_REGION and the account of the credentials"
         raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, "there is no such stream", mend) from error

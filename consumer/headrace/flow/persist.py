@@ -27,17 +27,22 @@ async def persist(
     call: Callable[[], Awaitable[T]],
     chance: Callable[[], float],
     failed: Callable[[AwsError], None] | None = None,
+    *,
+    hopeless: tuple[type[AwsError], ...] = (),
 ) -> T:
     """Call until it succeeds, with full jitter; cancellation ends it.
 
     A missing permission or table is tried again too, slowly and loudly: dropping what is to be written is not an
-    option, and the operator can mend it while the worker runs. Raises what cannot be mended by waiting (Rejected).
+    option, and the operator can mend it while the worker runs. Raises what cannot be mended by waiting (Rejected), and
+    the errors that the caller calls hopeless.
     """
     attempt = 0
     while True:
         try:
             return await call()
         except (Retryable, Denied, NotFound) as error:
+            if isinstance(error, hopeless):
+                raise
             attempt += 1
             if failed is not None:
                 failed(error)

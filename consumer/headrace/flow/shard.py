@@ -70,6 +70,8 @@ class ShardRun:
         self._place = place
         self._stopping = False
         self._ended = False
+        self._patience: asyncio.Timeout | None = None
+        """How long delivery may go on: for ever, until a stop is asked for."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -103,6 +105,8 @@ class ShardRun:
     def stop(self) -> None:
         """Ask for a graceful end: no more fetching; what is in flight is finished, within `drain_s`."""
         self._stopping = True
+        if self._patience is not None:
+            self._patience.reschedule(self._stop_deadline())
         self._wake.set()
 
     def status(self) -> dict[str, Any]:
@@ -128,8 +132,7 @@ class ShardRun:
                     tasks.create_task(self._delivery.settle(), name=f"{shard}-settle"),
                     tasks.create_task(checkpoints, name=f"{shard}-checkpoint"),
                 ]
-                await self._deliver()
-                await self._drain()
+                await self._deliver_all()
                 for task in beside:
                     task.cancel()
         except BaseExceptionGroup as failures:
@@ -149,9 +152,23 @@ class ShardRun:
         self._make_room()
         self._wake.set()
 
-    async def _deliver(self) -> None:
-        while not (self._stopping or self._all_delivered()):
-            await self.deliver_next()
+    async def _deliver_all(self) -> None:
+        """Deliver and settle to the end of the shard, or until a stop has had its time."""
+        try:
+            async with asyncio.timeout_at(self._stop_deadline() if self._stopping else None) as self._patience:
+                while not (self._stopping or self._all_delivered()):
+                    await self.deliver_next()
+                await self._delivery.all_settled()
+        except TimeoutError:
+            log.warning("drain_timed_out", shard=self._term.lease.shard_id, open_records=self._tracker.open_records)
+            self._term.end()
+            # No call starts from here on; after this long none is under way either, and another may own the shard.
+            await asyncio.sleep(self._place.rules.call_timeout_s)
+        if not self._stopping:
+            self._tracker.end()
+
+    def _stop_deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._place.rules.drain_s
 
     async def deliver_next(self) -> None:
         """Retry what is due, else deliver the next batch, else wait for either."""
@@ -174,18 +191,6 @@ class ShardRun:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-    async def _drain(self) -> None:
-        try:
-            async with asyncio.timeout(self._place.rules.drain_s if self._stopping else None):
-                await self._delivery.all_settled()
-        except TimeoutError:
-            log.warning("drain_timed_out", shard=self._term.lease.shard_id, open_records=self._tracker.open_records)
-            self._term.end()
-            # No call starts from here on; after this long none is under way either, and another may own the shard.
-            await asyncio.sleep(self._place.rules.call_timeout_s)
-        if self._all_delivered() and not self._stopping:
-            self._tracker.end()
 
     def _all_delivered(self) -> bool:
         return self._ended and not self._batcher.waiting and not len(self._delivery.parking)

@@ -159,6 +159,7 @@ def _worker_settings(number: int, port: int) -> dict[str, str]:
         "HEADRACE_STREAM_NAME": STREAM,
         "HEADRACE_SINK_TABLE": TABLE,
         "HEADRACE_HANDLER": "headrace.cli.demo.handler:handle",
+        "HEADRACE_RETRY_MAXIMUM_ATTEMPTS": "3",  # a poison record costs seconds: the demo shall not wait for minutes
         "HEADRACE_LEASE_WORKER_ID": f"worker-{number}",
         "HEADRACE_OPS_PORT": str(port),
     }

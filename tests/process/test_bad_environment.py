@@ -1,0 +1,80 @@
+"""What must be mended before anything starts: one line, exit code 2."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.servers]
+
+
+async def refused(stage, *arguments: str, **environment: str) -> str:
+    """Start a worker that must not start; returns the one line that it left."""
+    process = stage.start(*arguments, **environment)
+    assert await process.exit_code(within_s=30) == 2, process.log.read_text()
+    said = [line for line in process.log.read_text().splitlines() if not line.startswith("{")]
+    assert len(said) == 1, said
+    assert "Traceback" not in said[0]
+    return said[0]
+
+
+async def test_each_missing_resource_is_named_with_its_setting_and_the_mend(stage):
+    """The stream, the serving table, a lease table that may not be made."""
+    async with stage(shards=1) as s:
+        line = await refused(s, HEADRACE_CREATE_TABLES="false")
+        assert line.startswith("HEADRACE_LEASE_TABLE = ")
+        assert "there is no such table" in line
+        line = await refused(s, HEADRACE_STREAM_NAME="no-such-stream")
+        assert line.startswith("HEADRACE_STREAM_NAME = 'no-such-stream': there is no such stream. Create it")
+        line = await refused(s, HEADRACE_SINK_TABLE="no-such-table")
+        assert line.startswith("HEADRACE_SINK_TABLE = 'no-such-table': there is no such table. Create it")
+
+
+async def test_a_lease_table_with_another_key_is_refused(stage):
+    """The serving table given as the lease table of a second application, say."""
+    async with stage(shards=1) as s:
+        other = f"{s.stream}-other"
+        await s.clients.dynamodb.create_table(
+            TableName=other,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+        line = await refused(s, HEADRACE_LEASE_TABLE=other)
+
+        assert "its key is id (N), not pk (S) and sk (S)" in line
+
+
+async def test_a_handler_or_key_that_cannot_work_is_refused(stage):
+    """An unimportable handler, and a template that lacks the table's key."""
+    async with stage(shards=1) as s:
+        line = await refused(s, HEADRACE_HANDLER="no_such_module:handle")
+        assert line.startswith("HEADRACE_HANDLER = 'no_such_module:handle': ")
+        line = await refused(s, HEADRACE_HANDLER="", HEADRACE_ITEM_KEY="id={n}")
+        assert line.startswith("HEADRACE_ITEM_KEY = 'id={n}': ")
+
+
+async def test_a_stream_made_anew_under_the_same_name_is_refused(stage):
+    """Its sequence numbers have nothing to do with the checkpoints."""
+    async with stage(shards=1) as s:
+        await s.put(0, 10)
+        worker = s.start()
+        await worker.ready()
+        await s.all_written(10)
+        worker.send(signal.SIGTERM)
+        assert await worker.exit_code(within_s=10) == 0
+        name = s.environment["HEADRACE_APPLICATION"]
+        key = {"pk": {"S": "M"}, "sk": {"S": s.stream}}
+        await s.clients.dynamodb.update_item(
+            TableName=name,
+            Key=key,
+            UpdateExpression="SET created = :earlier",
+            ExpressionAttributeValues={":earlier": {"S": "2020-01-01T00:00:00+00:00"}},
+        )
+
+        line = await refused(s)
+
+        assert line.startswith(f"HEADRACE_STREAM_NAME = '{s.stream}': the leases were made for a stream")
+        assert "HEADRACE_APPLICATION" in line
