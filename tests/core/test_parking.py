@@ -7,24 +7,27 @@ from headrace.core.parking import Parking
 from headrace.model import Instant
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40), st.randoms())
-def test_the_records_of_a_key_leave_in_the_order_they_came(arrivals, chance):
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 1)), max_size=40),
+    st.lists(st.booleans(), max_size=40),
+)
+def test_the_records_of_a_key_leave_in_the_order_they_came(arrivals, fails_again):
     """Whatever fails again, and whatever the other keys do."""
     parking: Parking[int] = Parking()
     out: dict[str, list[int]] = {}
     expected: dict[str, list[int]] = {}
-    for number, (key, fails) in enumerate(arrivals):
+    for number, (key, fails, due) in enumerate(arrivals):
         if key in parking:
             parking.follow(key, number)
         elif fails:
-            parking.park(key, number, Instant(chance.random()))
+            parking.park(key, number, Instant(due))
         else:
             out.setdefault(key, []).append(number)
         expected.setdefault(key, []).append(number)
     now = Instant(1.0)
     while (key := parking.take_due(now)) is not None:
         while key in parking:
-            if chance.random() < 0.3:
+            if fails_again and fails_again.pop():
                 now = Instant(now + 1)
                 parking.postpone(key, parking.head(key), now)
                 break
