@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from datetime import datetime
 
 import pytest
 from process.conftest import until
@@ -117,3 +121,55 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_writes_nothing_more_an
         fenced_shards = {e["shard"] for e in workers[1].events("lease_taken")}
         taken_at = min(call.at for call in s.calls() if call.pid == workers[1].pid and call.shard in fenced_shards)
         assert [c for c in s.calls() if c.pid == frozen.pid and c.shard in fenced_shards and c.at > taken_at] == []
+
+
+async def test_killed_at_random_moments_and_started_again_it_loses_nothing(stage):
+    """CRASHES (3), RECORDS (8,000) and SEED in the environment make it longer, or the same again."""
+    crashes, records = int(os.environ.get("CRASHES", "3")), int(os.environ.get("RECORDS", "8000"))
+    seed = int(os.environ.get("SEED", str(random.SystemRandom().randrange(10**6))))
+    chance = random.Random(seed)
+    print(f"SEED={seed}")
+    async with stage(shards=8) as s:
+        await s.put(0, records, keys=200)
+        takeovers = []
+        died_at = None
+        for _ in range(crashes):
+            worker = s.start()
+            await until(lambda pid=worker.pid: any(c.pid == pid for c in s.calls()), 30, worker.log.read_text)
+            takeovers += [_first_call(s, worker) - max(died_at, _started(worker))] if died_at else []
+            await asyncio.sleep(chance.uniform(0, 2))
+            worker.send(signal.SIGKILL)
+            died_at = time.time()
+            await worker.exit_code(within_s=5)
+        await s.start().ready()
+        await s.all_written(records, within_s=60 + records / 500)
+
+        by_key = defaultdict(list)
+        for call in s.calls():
+            by_key[call.key].append(call.n)
+        assert all(_in_order_but_for_repeats(numbers) for numbers in by_key.values())
+        print(f"takeovers {[round(t, 2) for t in takeovers]}, calls {len(s.calls())} for {records} records")
+        assert max(takeovers, default=0) <= 3 * 1.01 + 0.3 + 1.0
+
+
+def _first_call(stage, worker) -> float:
+    return min(call.at for call in stage.calls() if call.pid == worker.pid)
+
+
+def _started(worker) -> float:
+    """When it was registered: from then on it watches the dead one."""
+    return datetime.fromisoformat(worker.events("worker_registered")[0]["timestamp"]).timestamp()
+
+
+def _in_order_but_for_repeats(numbers: list[int]) -> bool:
+    """After a crash a key goes back, and from there on it is in order again without a gap."""
+    highest = -1
+    ordered = sorted(set(numbers))
+    position = {n: i for i, n in enumerate(ordered)}
+    previous = -1
+    for n in numbers:
+        index = position[n]
+        if index > previous + 1:
+            return False
+        previous, highest = index, max(highest, index)
+    return highest == len(ordered) - 1
