@@ -48,14 +48,19 @@ def dynalite() -> Iterator[servers.Server]:
 Opener = Callable[[servers.Server], AbstractAsyncContextManager[Clients]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def aws() -> Opener:
-    """Opens headrace's own clients on a server, for one `async with` block."""
+    """Opens headrace's own clients on a server, for one `async with` block.
+
+    They know their endpoint and credentials once they are made: the environment is changed for no longer than that.
+    """
 
     @asynccontextmanager
     async def opened(server: servers.Server) -> AsyncIterator[Clients]:
-        with mock.patch.dict(os.environ, server.environment()):
-            async with contextlib.AsyncExitStack() as stack:
-                yield await stack.enter_async_context(aws_clients())
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        async with contextlib.AsyncExitStack() as stack:
+            with mock.patch.dict(os.environ, {**inherited, **server.environment()}, clear=True):
+                clients = await stack.enter_async_context(aws_clients())
+            yield clients
 
     return opened

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import http.client
 import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ ACCOUNT = "000000000000"
 """The 12-digit access key id chooses the account in MiniStack and kinesis-local."""
 
 START_S = 30.0
+
+LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Server:
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1",
             **{f"AWS_ENDPOINT_URL_{service.upper()}": self.endpoint for service in self.services},
         }
 
@@ -119,6 +125,7 @@ def _running(
             stderr=output,
             cwd=folder,
             start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here
         )
         try:
             _await_answer(process, port, program)
@@ -139,13 +146,21 @@ def _await_answer(process: subprocess.Popen[bytes], port: int, program: list[str
 
 
 def _answers(port: int) -> bool:
+    """Whether HTTP is spoken there; urllib would ask a proxy where one is set."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
     return True
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: no server outlives a test run that was killed (prctl PR_SET_PDEATHSIG, Linux)."""
+    LIBC.prctl(1, signal.SIGTERM)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

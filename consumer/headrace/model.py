@@ -205,6 +205,8 @@ class Lease:
     first_hash_key: int = 0
     last_hash_key: int = 2**128 - 1
     throughput: float = 0.0
+    wanted_by: WorkerId | None = None
+    """The worker that asked for it."""
 
 
 @dataclass(frozen=True, slots=True)

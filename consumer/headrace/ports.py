@@ -162,7 +162,7 @@ class Observer(Protocol):
         """A dead letter could not be stored; it is being tried again and the shard waits."""
 
     def lease_changed(self, shard: ShardId, transition: str) -> None:
-        """Transition is claimed, taken, adopted, released, lost or finished."""
+        """Transition is claimed, taken, adopted, received, handed_over, released, lost or finished."""
 
     def heartbeat_sent(self, seconds: float) -> None:
         """A heartbeat was acknowledged after this long."""

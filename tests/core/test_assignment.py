@@ -1,11 +1,12 @@
 """The plan every worker computes."""
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.core.assignment import Adopt, Claim, Fence, Fleet, Take, Tombstone, Watch, plan, shares
+from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, Watch, plan, shares
 from headrace.core.leases import FENCED, LEAVING, LEFT, LIVE
 from headrace.model import TRIM_HORIZON, Instant, Lease, ShardId, Worker, WorkerId
 
@@ -179,3 +180,89 @@ def test_the_dead_are_not_silent():
     watch = Watch({}).observe([worker("w", FENCED)], Instant(0.0), longest_gap_s=100)
 
     assert watch.silent([worker("w", FENCED)], Instant(50.0), 10, 100) == {}
+
+
+# --- evening out ------------------------------------------------------------------------------------------------------
+
+
+def even_out(workers: dict[WorkerId, Worker], leases: dict[ShardId, Lease], rounds: int = 200) -> int:
+    """Let every worker act on its requests, one at a time, until nobody asks; the number of moves."""
+    moves = 0
+    for _ in range(rounds):
+        asked = False
+        for me in workers:
+            for action in plan(Fleet(me, workers, leases, calm=True)):
+                if isinstance(action, Ask):
+                    moves += 1
+                    asked = True
+                    leases[action.lease.shard_id] = replace(action.lease, owner=me, epoch=action.lease.epoch + 1)
+        if not asked:
+            return moves
+    raise AssertionError("the fleet does not come to rest")
+
+
+def owned(counts: dict[str, int]) -> tuple[dict[WorkerId, Worker], dict[ShardId, Lease]]:
+    workers = {WorkerId(name): worker(name, heartbeat=10) for name in counts}
+    names = [name for name, count in counts.items() for _ in range(count)]
+    leases = {
+        ShardId(f"s{n:03}"): Lease(ShardId(f"s{n:03}"), 2, TRIM_HORIZON, owner=WorkerId(name), throughput=100.0)
+        for n, name in enumerate(names)
+    }
+    return workers, leases
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=6))
+def test_equal_leases_are_evened_out_with_no_move_more_than_needed(counts):
+    """From any state: rest, loads within the tolerance, moves <= the minimum that gets there + 1."""
+    workers, leases = owned({f"w{n}": count for n, count in enumerate(counts)})
+    minimum = sum(max(0, count - -(-sum(counts) // len(counts))) for count in counts)
+    moves = even_out(workers, leases)
+    loads = Counter(lease.owner for lease in leases.values())
+    final = [loads[name] for name in workers]
+    mean = sum(final) / len(final)
+
+    assert moves <= minimum + len(counts)
+    assert max(final) <= max(mean * 1.15, mean + 1)
+    assert min(final) >= min(mean / 1.15, mean - 1)
+
+
+@given(st.lists(st.floats(1, 1000), min_size=4, max_size=40), st.integers(2, 5), st.randoms(use_true_random=False))
+def test_leases_of_any_weight_come_to_rest(weights, workers, chance):
+    """No lease goes back and forth."""
+    names, leases = owned(dict.fromkeys((f"w{n}" for n in range(workers)), 0) | {"w0": len(weights)})
+    leases = {s: replace(x, throughput=w) for (s, x), w in zip(leases.items(), weights, strict=True)}
+
+    assert even_out(names, leases) <= 2 * len(weights)
+
+
+@given(st.integers(2, 6), st.integers(4, 12), st.data())
+def test_a_balanced_fleet_does_not_move_under_noise(workers, each, data):
+    """Every lease's throughput wavers by 10 %."""
+    names, leases = owned({f"w{n}": each for n in range(workers)})
+    leases = {s: replace(x, throughput=100.0 * data.draw(st.floats(0.9, 1.1))) for s, x in leases.items()}
+
+    assert even_out(names, leases) == 0
+
+
+def test_only_a_calm_fleet_of_workers_that_were_seen_for_a_while_is_evened_out():
+    """A worker that started a moment ago may crash at once."""
+    workers, leases = owned({"old": 8, "new": 0})
+    new = WorkerId("new")
+
+    assert not [a for a in plan(Fleet(new, workers, leases)) if isinstance(a, Ask)]
+    assert [a for a in plan(Fleet(new, workers, leases, calm=True)) if isinstance(a, Ask)]
+    young = workers | {new: worker("new", heartbeat=2)}
+    assert not [a for a in plan(Fleet(new, young, leases, calm=True)) if isinstance(a, Ask)]
+    assert not [a for a in plan(Fleet(WorkerId("old"), workers, leases, calm=True)) if isinstance(a, Ask)]
+
+
+def test_a_lease_that_another_worker_asked_for_is_left_to_it():
+    """Unless that worker is gone."""
+    workers, leases = owned({"old": 2, "new": 0, "other": 0})
+    wanted = {s: replace(x, wanted_by=WorkerId("other")) for s, x in leases.items()}
+    fleet = Fleet(WorkerId("new"), workers, wanted, calm=True)
+    assert not [a for a in plan(fleet) if isinstance(a, Ask)]
+
+    gone = workers | {WorkerId("other"): worker("other", FENCED)}
+    fleet = Fleet(WorkerId("new"), gone, wanted, calm=True)
+    assert [a for a in plan(fleet) if isinstance(a, Ask)]

@@ -12,7 +12,7 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -175,8 +175,8 @@ class Channel:
         if failure.code in EXPIRED:
             await self._signer.renew(headers)
             return True
-        if failure.is_skew and answer.date:
-            self._signer.follow(parsedate_to_datetime(answer.date).replace(tzinfo=UTC))
+        if failure.is_skew and (now := _server_time(answer)) is not None:
+            self._signer.follow(now)
             return True
         return False
 
@@ -211,6 +211,13 @@ def _proxy_for(url: str) -> str | None:
     if proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     return getproxies().get(parts.scheme)
+
+
+def _server_time(answer: Answer) -> datetime | None:
+    try:
+        return parsedate_to_datetime(answer.date).replace(tzinfo=UTC)  # HTTP dates are in GMT (RFC 9110, 5.6.7)
+    except ValueError:
+        return None
 
 
 def _checked(answer: Answer, target: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never, cast
 from botocore.exceptions import ClientError
 
 from headrace.aws.session import translated
-from headrace.errors import Throttled
+from headrace.errors import Rejected, Throttled
 from headrace.rows import (
     Absent,
     Applied,
@@ -113,8 +113,10 @@ def _cancelled(reasons: Iterable[Mapping[str, Any]]) -> TransactionRefused:
         for reason in reasons
     )
     if not any(refused):
-        codes = sorted({str(reason.get("Code")) for reason in reasons} - {"None"})
-        raise Throttled(f"dynamodb TransactWriteItems: cancelled for {', '.join(codes) or 'no reason given'}")
+        blamed = [reason for reason in reasons if reason.get("Code") != "None"]
+        text = "; ".join(f"{reason.get('Code')}: {reason.get('Message', '')}" for reason in blamed)
+        passing = all(reason.get("Code") in PASSING for reason in blamed)
+        raise (Throttled if passing else Rejected)(f"dynamodb TransactWriteItems: cancelled for {text or 'no reason'}")
     return TransactionRefused(refused)
 
 
@@ -122,14 +124,15 @@ def _cancelled(reasons: Iterable[Mapping[str, Any]]) -> TransactionRefused:
 
 
 class _Expression:
-    """Collects names and values behind placeholders: attribute names may be reserved words."""
+    """Collects names and values behind placeholders: attribute names may be reserved words or hold any character."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
         self.values: dict[str, Wire] = {}
+        self._placeholders: dict[str, str] = {}
 
     def name(self, attribute: str) -> str:
-        placeholder = f"#{attribute}"
+        placeholder = self._placeholders.setdefault(attribute, f"#n{len(self._placeholders)}")
         self.names[placeholder] = attribute
         return placeholder
 
@@ -198,8 +201,8 @@ def _parameters(request: Request, table: str) -> dict[str, Any]:
         parameters["Item"] = {**_wire_key(request.key), **attributes}
     else:
         parameters["Key"] = _wire_key(request.key)
-    if isinstance(request, UpdateRow):
-        parameters["UpdateExpression"] = expression.changes(request)
+    if isinstance(request, UpdateRow) and (changes := expression.changes(request)):
+        parameters["UpdateExpression"] = changes
     if condition := expression.all_of(request.conditions):
         parameters["ConditionExpression"] = condition
     if expression.names:

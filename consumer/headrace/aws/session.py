@@ -16,16 +16,26 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import (
     BotoCoreError,
+    ChecksumError,
     ClientError,
+    CredentialRetrievalError,
     HTTPClientError,
+    IncompleteReadError,
+    InvalidRegionError,
+    LoginError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
+from botocore.parsers import ResponseParserError
 
 import headrace
 from headrace.errors import (
@@ -58,10 +68,16 @@ CONNECTIONS: Final = 100
 
 THROTTLED: Final = frozenset(
     {
+        "BandwidthLimitExceeded",
         "KMSThrottlingException",
         "LimitExceededException",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
@@ -70,7 +86,15 @@ THROTTLED: Final = frozenset(
     }
 )
 UNAVAILABLE: Final = frozenset(
-    {"InternalFailure", "InternalFailureException", "InternalServerError", "RequestTimeout", "ServiceUnavailable"}
+    {
+        "InternalFailure",
+        "InternalFailureException",
+        "InternalServerError",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
 )
 DENIED: Final = frozenset(
     {
@@ -81,19 +105,42 @@ DENIED: Final = frozenset(
         "IncompleteSignatureException",
         "InvalidClientTokenId",
         "InvalidSignatureException",
-        "KMSAccessDeniedException",
         "MissingAuthenticationTokenException",
         "NotAuthorized",
         "OptInRequired",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
 )
-"""Error codes by family: "Common errors" of the AWS APIs, and the error lists of Kinesis and DynamoDB."""
+"""Error codes by family: "Common errors" of the AWS APIs, the error lists of Kinesis and DynamoDB, and botocore's own
+list of throttling codes. Any other refusal by the stream's key (`KMS...`: disabled, deleted, not allowed) is Denied too:
+somebody mends it outside."""
+
+BROKEN: Final = (
+    HTTPClientError,
+    BotoConnectionError,
+    IncompleteReadError,
+    ChecksumError,
+    ResponseParserError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    aiohttp.ClientError,
+    OSError,  # TimeoutError is one
+)
+"""No answer, half an answer, somebody else's answer (a proxy's page), or credentials that did not come just now."""
+
+SIGNED_OUT: Final = (SSOError, LoginError, TokenRetrievalError, NoAuthTokenError)
+"""A person has to sign in again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The clients of one process. `leases` sends every request once: a repeat is the lease protocol's decision."""
+    """The clients of one process.
+
+    `leases` sends every request once: a repeat is the lease protocol's decision. So does `kinesis`: a repeat inside the
+    client would spend the calls that a shard allows before the pace knows of it.
+    """
 
     session: AioSession
     kinesis: KinesisClient
@@ -103,25 +150,49 @@ class Clients:
 
 @asynccontextmanager
 async def aws_clients() -> AsyncIterator[Clients]:
-    """Open the clients for as long as the context lasts. Raises SettingsError without a region or a usable profile.
+    """Open the clients for as long as the context lasts.
 
     botocore alone knows AWS_DEFAULT_REGION only; AWS_REGION, which every other SDK reads, is taken where that is unset.
+    Raises SettingsError without a usable region, profile, endpoint or pair of keys.
     """
+    async with AsyncExitStack() as stack:
+        with _settings_of_botocore():
+            clients = await _open(stack)
+        yield clients
+
+
+async def _open(stack: AsyncExitStack) -> Clients:
     session = get_session()
     session.set_config_variable("region", session.get_config_variable("region") or os.environ.get("AWS_REGION"))
     ordinary = _config(READ_S, TRIES)
-    async with AsyncExitStack() as stack:
-        try:
-            yield Clients(
-                session,
-                await stack.enter_async_context(session.create_client("kinesis", config=ordinary)),
-                await stack.enter_async_context(session.create_client("dynamodb", config=ordinary)),
-                await stack.enter_async_context(session.create_client("dynamodb", config=_config(LEASE_READ_S, 1))),
-            )
-        except NoRegionError as error:
-            raise SettingsError("AWS_REGION", None, "no AWS region is set", "Set it, like eu-central-1") from error
-        except ProfileNotFound as error:
-            raise SettingsError("AWS_PROFILE", None, str(error), "Name a profile of the AWS config file") from error
+    return Clients(
+        session,
+        await stack.enter_async_context(session.create_client("kinesis", config=_config(READ_S, 1))),
+        await stack.enter_async_context(session.create_client("dynamodb", config=ordinary)),
+        await stack.enter_async_context(session.create_client("dynamodb", config=_config(LEASE_READ_S, 1))),
+    )
+
+
+@contextmanager
+def _settings_of_botocore() -> Iterator[None]:
+    try:
+        yield
+    except NoRegionError as error:
+        raise SettingsError("AWS_REGION", None, "no AWS region is set", "Set it, like eu-central-1") from error
+    except InvalidRegionError as error:
+        raise SettingsError("AWS_REGION", None, _text(error), "Set it, like eu-central-1") from error
+    except ProfileNotFound as error:
+        raise SettingsError("AWS_PROFILE", None, _text(error), "Name a profile of the AWS config file") from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise _without_credentials(error) from error
+    except (CredentialRetrievalError, *SIGNED_OUT) as error:
+        raise SettingsError("AWS credentials", None, _text(error), "Sign in again, or mend the profile") from error
+    except BotoCoreError as error:
+        mend = "Look at the AWS_ variables and at the AWS config file"
+        raise SettingsError("AWS configuration", None, _text(error), mend) from error
+    except ValueError as error:
+        mend = "AWS_ENDPOINT_URL and its relatives hold URLs like http://localhost:4566"
+        raise SettingsError("AWS_ENDPOINT_URL", None, _text(error), mend) from error
 
 
 def _config(read_s: float, tries: int) -> AioConfig:
@@ -146,29 +217,39 @@ def translated(service: str, operation: str) -> Iterator[None]:
     except ClientError as error:
         raise _family(error)(f"{service} {operation}: {_words(error)}") from error
     except (NoCredentialsError, PartialCredentialsError) as error:
-        mend = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role for this machine"
-        raise SettingsError("AWS credentials", None, f"none are usable: {error}", mend) from error
-    except (HTTPClientError, BotoConnectionError, aiohttp.ClientError, TimeoutError, OSError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise Unavailable(f"{service} {operation}: {text}") from error
+        raise _without_credentials(error) from error
+    except SIGNED_OUT as error:
+        raise Denied(f"{service} {operation}: {_text(error)}") from error
+    except BROKEN as error:
+        raise Unavailable(f"{service} {operation}: {_text(error)}") from error
     except BotoCoreError as error:
-        raise Rejected(f"{service} {operation}: {' '.join(str(error).split())}") from error
+        raise Rejected(f"{service} {operation}: {_text(error)}") from error
+
+
+def _without_credentials(error: BotoCoreError) -> SettingsError:
+    mend = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role for this machine"
+    return SettingsError("AWS credentials", None, f"none are usable: {_text(error)}", mend)
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _family(error: ClientError) -> type[AwsError]:
     code = error.response.get("Error", {}).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in THROTTLED:
+    if code in THROTTLED or status == 429:  # noqa: PLR2004 - too many requests
         return Throttled
+    if code == "ExpiredNextTokenException":
+        return Unavailable
     if code == "ExpiredIteratorException":
         return IteratorExpired
-    if code in DENIED:
+    if code in DENIED or code.startswith("KMS"):
         return Denied
     if code.startswith("ResourceNotFound"):
         return NotFound
-    if code in UNAVAILABLE or status >= 500:  # noqa: PLR2004 - the server's side
-        return Unavailable
-    return Rejected
+    unanswered = code in UNAVAILABLE or status >= 500  # noqa: PLR2004 - the server's side
+    return Unavailable if unanswered else Rejected
 
 
 def _words(error: ClientError) -> str:

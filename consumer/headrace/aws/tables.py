@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from headrace.aws.session import translated
-from headrace.errors import AwsError, Denied, NotFound, Rejected, SettingsError
+from headrace.errors import AwsError, Denied, NotFound, Rejected, SettingsError, Unavailable
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -19,6 +19,16 @@ KEY: Final = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk"
 TYPES: Final = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
 ASK_AGAIN_S: Final = 0.2
 """Between two looks at a table that is being made: it takes seconds on AWS, nothing on a local server."""
+
+LOOKS: Final = 300
+"""Looks at a table that is being made, or deleted under our eyes, before the start is given up: a minute."""
+
+PROTECT_TRIES: Final = 50
+"""AWS answers ContinuousBackupsUnavailableException for some seconds after a table was made."""
+
+USABLE: Final = frozenset({"ACTIVE", "UPDATING"})
+PASSING: Final = frozenset({"CREATING", "DELETING"})
+"""Statuses of a table (API reference, TableDescription). The others want a person."""
 
 
 async def ensure_table(
@@ -35,9 +45,11 @@ async def ensure_table(
                 mend = "Create it (string keys pk and sk), or set HEADRACE_CREATE_TABLES=true"
                 raise SettingsError(setting, name, "there is no such table", mend)
             await _create(client, name, ttl_attribute)
-            description = await _active(client, name)
+        description = await _settled(client, name)
     except Denied as error:
         raise SettingsError(setting, name, str(error), "Allow it, or create the table beforehand") from error
+    except Rejected as error:
+        raise SettingsError(setting, name, str(error), "Name a table that DynamoDB accepts") from error
     _check(description, setting, name)
 
 
@@ -60,25 +72,24 @@ async def _create(client: Any, name: str, ttl_attribute: str | None) -> None:
             raise
         return  # another worker was faster
     log.info("table_created", table=name)
-    await _active(client, name)
+    await _settled(client, name)
     await _protect(client, name, ttl_attribute)
 
 
-async def _active(client: DynamoDBClient, name: str) -> Any:
-    while True:
+async def _settled(client: DynamoDBClient, name: str) -> Any:
+    """The table's description once it is no longer being made. Raises Unavailable where that does not end."""
+    for _ in range(LOOKS):
         description = await _describe(client, name)
-        if description is not None and description["TableStatus"] == "ACTIVE":
+        if description is not None and description["TableStatus"] not in PASSING:
             return description
         await asyncio.sleep(ASK_AGAIN_S)
+    raise Unavailable(f"dynamodb DescribeTable: table {name} did not become ACTIVE within {LOOKS * ASK_AGAIN_S:g} s")
 
 
 async def _protect(client: Any, name: str, ttl_attribute: str | None) -> None:
     """Point-in-time recovery and expiry: worth having, and not worth a failed start where they cannot be had."""
     try:
-        with translated("dynamodb", "UpdateContinuousBackups"):
-            await client.update_continuous_backups(
-                TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-            )
+        await _recoverable(client, name)
     except AwsError as error:
         log.warning("table_without_recovery", table=name, error=str(error))
     if ttl_attribute is None:
@@ -92,11 +103,28 @@ async def _protect(client: Any, name: str, ttl_attribute: str | None) -> None:
         log.warning("table_without_expiry", table=name, error=str(error))
 
 
+async def _recoverable(client: Any, name: str) -> None:
+    for left in reversed(range(PROTECT_TRIES)):
+        try:
+            with translated("dynamodb", "UpdateContinuousBackups"):
+                await client.update_continuous_backups(
+                    TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+                )
+        except Rejected as error:
+            if not left or "ContinuousBackupsUnavailable" not in str(error):
+                raise
+            await asyncio.sleep(ASK_AGAIN_S)
+        else:
+            return
+
+
 def _check(description: Any, setting: str, name: str) -> None:
     key = {element["KeyType"]: element["AttributeName"] for element in description["KeySchema"]}
     types = {element["AttributeName"]: element["AttributeType"] for element in description["AttributeDefinitions"]}
     if key != {"HASH": "pk", "RANGE": "sk"} or (types["pk"], types["sk"]) != ("S", "S"):
         shown = " and ".join(f"{attribute} ({types[attribute]})" for attribute in key.values())
-        raise SettingsError(
-            setting, name, f"its key is {shown}, not pk (S) and sk (S)", "Name a table of headrace's own"
-        )
+        mend = "Name a table of headrace's own"
+        raise SettingsError(setting, name, f"its key is {shown}, not pk (S) and sk (S)", mend)
+    status = description["TableStatus"]
+    if status not in USABLE:
+        raise SettingsError(setting, name, f"the table is {status}", "Start again when it is ACTIVE")

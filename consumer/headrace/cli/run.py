@@ -184,6 +184,7 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
             call_timeout_s=timing.call_timeout_s,
         ),
         buffer_bytes=settings.fetch.buffer,
+        maximum_leases=settings.lease.maximum,
     )
 
 

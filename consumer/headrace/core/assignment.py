@@ -4,6 +4,10 @@ Nobody leads. A worker acts only on what the plan gives to itself, so views that
 safety. A lease of a living owner stays where it is; orphans (unowned, or of a worker that is fenced, left or gone) go to
 the worker with the fewest leases, ties broken by rendezvous hashing so that all views break them alike.
 
+Loads are evened out by asking: the worker with the least load asks the owner of a lease for it, one at a time, and only
+while the fleet is calm and the move is worth it. A lease weighs what it carries (bytes/s), and no less than a tenth of
+the mean, so that idle shards are shared out too.
+
 Silence is judged by the observer's own clock: a worker is silent when its counter has stood still since the observer
 received the first read that showed it, for the lease duration, with the observer able to see all that time.
 """
@@ -14,10 +18,22 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from headrace.core.leases import LIVE, is_alive
 from headrace.model import Instant, Lease, ShardId, Worker, WorkerId
+
+UNEVEN: Final = 1.15
+"""A load this many times above the mean, or below it, is worth a move: beyond what noise does."""
+
+EXACT: Final = 1 + 1e-9
+"""Sums of floats may miss a half by a hair."""
+
+LIGHTEST: Final = 0.10
+"""Of the mean: what an idle lease weighs."""
+
+FAMILIAR: Final = 3
+"""Heartbeats of a worker before loads are evened out with it: it may have started a moment ago, or crash at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +121,23 @@ class Adopt:
     lease: Lease
 
 
-Action: TypeAlias = Fence | Tombstone | Claim | Take | Adopt
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask a living owner to hand a lease over."""
+
+    lease: Lease
+
+
+Action: TypeAlias = Fence | Tombstone | Claim | Take | Adopt | Ask
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What one worker knows when it plans.
 
-    `held` are the leases in its hands, `overdue` the orphans that their planned owner did not take in time, `silent`
-    the workers not heard of for the lease duration with the last counter seen of each.
+    `held` are the leases in its hands, or asked for; `overdue` the orphans that their planned owner did not take in
+    time; `silent` the workers not heard of for the lease duration, with the last counter seen of each. `calm` means that
+    nobody came or went lately, so that loads are worth evening out. `maximum` is the most leases this worker may hold.
     """
 
     me: WorkerId
@@ -122,11 +146,13 @@ class Fleet:
     held: frozenset[ShardId] = frozenset()
     overdue: frozenset[ShardId] = frozenset()
     silent: Mapping[WorkerId, int] = field(default_factory=dict)
+    calm: bool = False
+    maximum: int | None = None
 
 
 def plan(fleet: Fleet) -> list[Action]:
     """What this worker should do now: burials of dead peers first, then the leases that fall to it."""
-    return [*_burials(fleet), *_acquisitions(fleet)]
+    return [*_burials(fleet), *_acquisitions(fleet), *_requests(fleet)]
 
 
 def orphans(fleet: Fleet) -> list[Lease]:
@@ -162,8 +188,53 @@ def _acquisitions(fleet: Fleet) -> list[Action]:
         if lease.owner == fleet.me and lease.shard_id not in fleet.held and not lease.done
     ]
     given = shares(fleet)
-    mine = (o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or o.shard_id in fleet.overdue)
-    return [*actions, *(Claim(lease) if lease.owner is None else Take(lease) for lease in mine)]
+    mine = [o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or o.shard_id in fleet.overdue]
+    room = None if fleet.maximum is None else max(0, fleet.maximum - len(fleet.held) - len(actions))
+    return [*actions, *(Claim(lease) if lease.owner is None else Take(lease) for lease in mine[:room])]
+
+
+def _requests(fleet: Fleet) -> list[Action]:
+    """At most one: the heaviest lease of the most loaded worker that does not turn the tables, if I carry the least.
+
+    A lease that weighs more than half the gap would make the receiver the more loaded of the two, and come back.
+    """
+    if not fleet.calm or (fleet.maximum is not None and len(fleet.held) >= fleet.maximum):
+        return []
+    loads = _loads(fleet)
+    if fleet.me not in loads or len(loads) < 2:
+        return []
+    busiest, idlest = max(loads, key=lambda w: (loads[w], w)), min(loads, key=lambda w: (loads[w], w))
+    mean = sum(loads.values()) / len(loads)
+    if idlest != fleet.me or not (loads[busiest] > mean * UNEVEN or loads[idlest] < mean / UNEVEN):
+        return []
+    weights, most = _weights(fleet), (loads[busiest] - loads[idlest]) / 2 * EXACT
+    offered = [x for x in fleet.leases.values() if x.owner == busiest and not x.done and not _is_wanted(x, fleet)]
+    fitting = [x for x in offered if weights[x.shard_id] <= most]
+    return [Ask(max(fitting, key=lambda x: (weights[x.shard_id], x.shard_id)))] if fitting else []
+
+
+def _is_wanted(lease: Lease, fleet: Fleet) -> bool:
+    """Whether a worker that may still get it has asked for it."""
+    wisher = None if lease.wanted_by is None else fleet.workers.get(lease.wanted_by)
+    return wisher is not None and _takes_part(wisher, fleet)
+
+
+def _weights(fleet: Fleet) -> dict[ShardId, float]:
+    """What each lease that is or may be read carries; one that was never measured carries the mean."""
+    read = [x for x in fleet.leases.values() if not x.done and not x.pending]
+    known = [x.throughput for x in read if x.throughput > 0]
+    mean = sum(known) / len(known) if known else 1.0
+    return {x.shard_id: max(x.throughput, mean * LIGHTEST) if x.epoch > 1 or x.throughput else mean for x in read}
+
+
+def _loads(fleet: Fleet) -> dict[WorkerId, float]:
+    """The load of each worker that takes part and has been seen for a while."""
+    loads = {w.worker_id: 0.0 for w in fleet.workers.values() if _takes_part(w, fleet) and w.heartbeat >= FAMILIAR}
+    weights = _weights(fleet)
+    for lease in fleet.leases.values():
+        if lease.owner in loads:
+            loads[lease.owner] += weights.get(lease.shard_id, 0.0)
+    return loads
 
 
 def _orphaned(lease: Lease, fleet: Fleet) -> bool:

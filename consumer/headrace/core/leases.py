@@ -8,6 +8,7 @@ is live while that worker's heartbeat moves. What makes it safe is in the condit
   refuses the fence, and after the fence no heartbeat is accepted;
 - a worker row that is absent is not a dead worker: it is tombstoned first, so that a late registration is refused;
 - a checkpoint moves only forward and only under the current owner and epoch;
+- a live lease is passed on by its owner alone, in one write with the final checkpoint and the next epoch;
 - the end of a shard and its children's rows are one transaction.
 """
 
@@ -60,6 +61,9 @@ LEAVING: Final = "leaving"
 FENCED: Final = "fenced"
 LEFT: Final = "left"
 
+REQUEST: Final = "req:"
+"""Prefix of the attributes of a worker row in which others leave their requests: one attribute per shard."""
+
 KEEP_DEAD_WORKERS_S: Final = 7 * 24 * 3600
 """DynamoDB's TTL removes the row of a worker that left or was fenced after a week."""
 
@@ -96,13 +100,25 @@ def register(worker: WorkerId, name: str, version: str) -> PutRow:
     return PutRow(worker_key(worker), row, (Absent("pk"),))
 
 
-def heartbeat(worker: WorkerId, seen: int, *, state: str, held: int, generation: int) -> UpdateRow:
-    """Count on from `seen`. Refused with counter `seen + 1` and a living state: an earlier try of this one applied."""
+def heartbeat(
+    worker: WorkerId, seen: int, *, state: str, held: int, generation: int, heard: Iterable[ShardId] = ()
+) -> UpdateRow:
+    """Count on from `seen`, and clear the requests that were `heard`.
+
+    Refused with counter `seen + 1` and a living state: an earlier try of this one applied. The row in the answer shows
+    which shards others ask for (`asked_for`).
+    """
     return UpdateRow(
         worker_key(worker),
         (Equals("hb", seen), OneOf("st", (LIVE, LEAVING))),
         {"hb": seen + 1, "st": state, "held": held, "gen": generation},
+        remove=tuple(f"{REQUEST}{shard}" for shard in heard),
     )
+
+
+def asked_for(row: Row) -> frozenset[ShardId]:
+    """The shards that others ask the worker of this row to hand over."""
+    return frozenset(ShardId(name.removeprefix(REQUEST)) for name in row if name.startswith(REQUEST))
 
 
 def fence(worker: WorkerId, seen: int, wall_s: float) -> UpdateRow:
@@ -173,7 +189,42 @@ def release(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Chec
         lease_key(stream, shard),
         (*_owned(me, epoch), AtMost("ck", reached.encode())),
         {"ck": reached.encode()},
-        remove=("own",),
+        remove=("own", "want"),
+    )
+
+
+def ask(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
+    """Say in the lease's row that I want it, in place of the wish that was seen there, if any.
+
+    Void once owner or epoch change; one worker at a time.
+    """
+    free = Absent("want") if lease.wanted_by is None else Equals("want", lease.wanted_by)
+    conditions: tuple[Condition, ...] = (*_owned(_owner_of(lease), lease.epoch), Absent("done"), free)
+    return UpdateRow(lease_key(stream, lease.shard_id), conditions, {"want": me})
+
+
+def knock(lease: Lease, me: WorkerId) -> UpdateRow:
+    """Leave word in the owner's worker row: its next heartbeat brings it back."""
+    return UpdateRow(worker_key(_owner_of(lease)), (Equals("st", LIVE),), {f"{REQUEST}{lease.shard_id}": me})
+
+
+def withdraw(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
+    """Take a request back that was not answered in time, or one of a worker that is gone."""
+    conditions = (Equals("want", me), Equals("ep", lease.epoch))
+    return UpdateRow(lease_key(stream, lease.shard_id), conditions, remove=("want",))
+
+
+def hand_over(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint, heir: WorkerId) -> UpdateRow:
+    """Pass the lease on with its final checkpoint. The term must be over before this is sent.
+
+    Without an answer it is sent again until there is one: a refusal then means that it had applied, or that the lease
+    was lost; in neither case may the shard be gone on with under this epoch.
+    """
+    return UpdateRow(
+        lease_key(stream, shard),
+        (*_owned(me, epoch), AtMost("ck", reached.encode()), Absent("done")),
+        {"ck": reached.encode(), "own": heir, "ep": epoch + 1},
+        remove=("want",),
     )
 
 
@@ -200,7 +251,7 @@ def end_shard(
     if children:
         done["kids"] = frozenset(children)
     parent = UpdateRow(
-        lease_key(stream, lease.shard_id), (*_owned(me, lease.epoch), Absent("done")), done, remove=("own",)
+        lease_key(stream, lease.shard_id), (*_owned(me, lease.epoch), Absent("done")), done, remove=("own", "want")
     )
     started = [
         UpdateRow(lease_key(stream, s.shard_id), (Present("pk"),), discard={"pend": frozenset({lease.shard_id})})
@@ -220,7 +271,8 @@ def forget(stream: str, lease: Lease) -> DeleteRow:
 
 
 def _own(stream: str, lease: Lease, me: WorkerId, conditions: tuple[Condition, ...]) -> UpdateRow:
-    return UpdateRow(lease_key(stream, lease.shard_id), conditions, {"own": me, "ep": lease.epoch + 1})
+    taken: dict[str, Value] = {"own": me, "ep": lease.epoch + 1}
+    return UpdateRow(lease_key(stream, lease.shard_id), conditions, taken, remove=("want",))
 
 
 def _owned(owner: WorkerId, epoch: int) -> tuple[Condition, ...]:
@@ -267,12 +319,11 @@ def remembered_start(row: Row) -> TrimHorizon | AtTimestamp:
 
 def lease_of(row: Row) -> Lease:
     """A lease row as a value."""
-    owner = row.get("own")
     return Lease(
         shard_id=ShardId(str(row["sk"])),
         epoch=int(_number(row, "ep")),
         checkpoint=Checkpoint.decode(str(row["ck"])),
-        owner=None if owner is None else WorkerId(str(owner)),
+        owner=_worker(row, "own"),
         pending=_shards(row, "pend"),
         parents=tuple(sorted(_shards(row, "parents"))),
         children=_shards(row, "kids"),
@@ -282,6 +333,7 @@ def lease_of(row: Row) -> Lease:
         first_hash_key=int(str(row.get("hk0", "0"))),
         last_hash_key=int(str(row.get("hk1", str(2**128 - 1)))),
         throughput=_number(row, "tput"),
+        wanted_by=_worker(row, "want"),
     )
 
 
@@ -330,6 +382,11 @@ def _number(row: Row, attribute: str) -> float:
     if not isinstance(value, int | float):
         raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a number")
     return value
+
+
+def _worker(row: Row, attribute: str) -> WorkerId | None:
+    value = row.get(attribute)
+    return None if value is None else WorkerId(str(value))
 
 
 def _shards(row: Row, attribute: str) -> frozenset[ShardId]:

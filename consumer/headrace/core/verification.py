@@ -122,7 +122,9 @@ class Verification:
         self._records: dict[int, Acknowledged] = {}
         for record in produced:
             if record.sequence_number in self._records:
-                raise LedgerError(f"sequence number {record.sequence_text} is there twice; in a stream it must be unique")
+                raise LedgerError(
+                    f"sequence number {record.sequence_text} is there twice; in a stream it must be unique"
+                )
             self._records[record.sequence_number] = record
         self._keys = {record.key for record in self._records.values()}
         self._buried: set[int] = set()

@@ -18,7 +18,7 @@ from headrace.flow.persist import persist
 from headrace.flow.term import Term
 from headrace.model import Checkpoint, Instant, WorkerId
 from headrace.ports import Ports
-from headrace.rows import Applied, Refused, Row
+from headrace.rows import Applied, Refused, Row, UpdateRow
 
 log = structlog.get_logger(__name__)
 
@@ -79,11 +79,21 @@ class Checkpoints:
         """Give the lease up with the final checkpoint. The term is over before the request is sent."""
         self._term.end()
         shard, mark = self._term.lease.shard_id, self._mark()
-        request = leases.release(self._stream, shard, self._me, self._term.epoch, mark)
-        outcome = await persist("release", lambda: self._ports.table.apply(request), self._ports.chance)
-        released = isinstance(outcome, Applied)
-        self._ports.observer.lease_changed(shard, "released")
-        log.info("lease_released" if released else "lease_gone", shard=shard, epoch=self._term.epoch)
+        await self._pass_on("released", leases.release(self._stream, shard, self._me, self._term.epoch, mark))
+
+    async def hand_over(self, heir: WorkerId) -> None:
+        """Pass the lease on to `heir` with the final checkpoint. The term is over before the request is sent."""
+        self._term.end()
+        shard, mark = self._term.lease.shard_id, self._mark()
+        request = leases.hand_over(self._stream, shard, self._me, self._term.epoch, mark, heir)
+        await self._pass_on("handed_over", request)
+
+    async def _pass_on(self, transition: str, request: UpdateRow) -> None:
+        shard = self._term.lease.shard_id
+        outcome = await persist(transition, lambda: self._ports.table.apply(request), self._ports.chance)
+        self._ports.observer.lease_changed(shard, transition)
+        done = f"lease_{transition}" if isinstance(outcome, Applied) else "lease_gone"
+        log.info(done, shard=shard, epoch=self._term.epoch)
 
     def _still_mine(self, row: Row | None) -> bool:
         return row is not None and row.get("own") == self._me and row["ep"] == self._term.epoch

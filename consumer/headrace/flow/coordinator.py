@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 
 from headrace.core import leases
-from headrace.core.assignment import Adopt, Claim, Fence, Fleet, Take, Tombstone, Watch, orphans, plan
+from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, Watch, orphans, plan
 from headrace.core.lineage import may_forget
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Retryable
@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 READ_LEASES_EVERY_S: Final = 60.0
 """Lease rows are read when the worker rows say that something changed, and this often anyway."""
 
+CALM_DURATIONS: Final = 3
+"""Loads are evened out when nobody came or went for this many lease durations: a deploy moves leases enough."""
+
 OVERDUE_POLLS: Final = 2
 """An orphan whose planned owner has not taken it after this many polls may be taken by anyone."""
 
@@ -49,6 +52,8 @@ class View:
     watch: Watch
     orphaned: dict[ShardId, Instant]
     """Since when each orphan has been one, as seen from here."""
+    calm_since: Instant
+    """When a worker last came or went."""
     leases_read: Instant | None = None
 
 
@@ -63,8 +68,12 @@ class Coordinator:
         trust: Trust,
         discovery: Discovery,
         opened: Callable[[Term], None],
+        wish: Callable[[Lease], None],
+        maximum: int | None = None,
     ) -> None:
         self.held: dict[ShardId, Term] = {}
+        self.wished: dict[ShardId, Lease] = {}
+        """Leases asked for; kept by `flow.handoff`."""
         self.generation = 0
         """Grows with each ownership change this worker made; the others see it and read the lease rows."""
         self._me = me
@@ -73,8 +82,10 @@ class Coordinator:
         self._trust = trust
         self._discovery = discovery
         self._opened = opened
+        self._wish = wish
+        self._maximum = maximum
         self._longest_gap_s = 2 * timing.poll_period_s
-        self._view = View({}, {}, Watch({}), {})
+        self._view = View({}, {}, Watch({}), {}, ports.clock.now())
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -115,6 +126,8 @@ class Coordinator:
         workers = {worker.worker_id: worker for worker in map(leases.worker_of, rows)}
         if _ownership(workers) != _ownership(self._view.workers):
             self._view.leases_read = None
+        if _living(workers) != _living(self._view.workers):
+            self._view.calm_since = self._ports.clock.now()
         self._view.workers = workers
         self._view.watch = self._view.watch.observe(workers.values(), self._ports.clock.now(), self._longest_gap_s)
 
@@ -138,8 +151,10 @@ class Coordinator:
             me=self._me,
             workers=view.workers,
             leases=view.leases,
-            held=frozenset(self.held),
+            held=frozenset(self.held | self.wished),
             overdue=frozenset(s for s, since in view.orphaned.items() if now - since > patience + jitter),
+            calm=now - view.calm_since >= CALM_DURATIONS * self._timing.duration_s,
+            maximum=self._maximum,
             silent=view.watch.silent(view.workers.values(), now, self._timing.duration_s, self._longest_gap_s),
         )
 
@@ -152,10 +167,14 @@ class Coordinator:
         if any(buried):
             await self._read_workers()
             await self._read_leases()
-        actions = [action for action in plan(self._fleet()) if isinstance(action, Claim | Take | Adopt)]
+        planned = plan(self._fleet())
         async with asyncio.TaskGroup() as takings:
-            for action in actions:
-                takings.create_task(self._acquire(action), name=f"{action.lease.shard_id}-acquire")
+            for action in planned:
+                if isinstance(action, Claim | Take | Adopt):
+                    takings.create_task(self._acquire(action), name=f"{action.lease.shard_id}-acquire")
+        for action in planned:
+            if isinstance(action, Ask) and not self.wished:
+                self._wish(action.lease)
         await self._forget_finished()
 
     async def _bury(self, action: Fence | Tombstone) -> bool:
@@ -182,7 +201,7 @@ class Coordinator:
                 transition, request = "adopted", leases.adopt(stream, lease, self._me)
         outcome = await self._try_own(request)
         if isinstance(outcome, Applied):
-            self._hold(leases.lease_of(outcome.row), transition)
+            self.hold(leases.lease_of(outcome.row), transition)
         else:
             self._view.leases_read = None
 
@@ -194,13 +213,14 @@ class Coordinator:
             log.info("lease_unanswered", shard=request.key.sk, error=str(error))
             return None
 
-    def _hold(self, lease: Lease, transition: str) -> None:
+    def hold(self, lease: Lease, transition: str) -> None:
+        """A lease came into this worker's hands: claimed, taken, adopted or received."""
         term = Term(lease, self._trust)
         self.held[lease.shard_id] = term
         self._view.orphaned.pop(lease.shard_id, None)
         self._view.leases[lease.shard_id] = lease
         self.generation += 1
-        log.info(f"lease_{transition}", shard=lease.shard_id, epoch=lease.epoch)  # noqa: G004 - one of three names
+        log.info(f"lease_{transition}", shard=lease.shard_id, epoch=lease.epoch)  # noqa: G004 - one of four names
         self._ports.observer.lease_changed(lease.shard_id, transition)
         self._opened(term)
 
@@ -212,6 +232,14 @@ class Coordinator:
                 await self._ports.table.apply(leases.forget(self._discovery.stream, lease))
                 del self._view.leases[lease.shard_id]
                 log.info("lease_forgotten", shard=lease.shard_id)
+
+    def is_moving(self, worker: WorkerId) -> bool:
+        """Whether a worker takes part and its heartbeat was seen to move lately."""
+        row, sighting = self._view.workers.get(worker), self._view.watch.sightings.get(worker)
+        if row is None or sighting is None or row.state != leases.LIVE:
+            return False
+        recently = 2 * self._timing.heartbeat_period_s + self._timing.poll_period_s
+        return self._ports.clock.now() - sighting.since <= recently
 
     # --- wait ----------------------------------------------------------------------------------------------------------
 
@@ -233,3 +261,7 @@ class Coordinator:
 
 def _ownership(workers: dict[WorkerId, Worker]) -> set[tuple[WorkerId, str, int]]:
     return {(w.worker_id, w.state, w.generation) for w in workers.values()}
+
+
+def _living(workers: dict[WorkerId, Worker]) -> set[WorkerId]:
+    return {w.worker_id for w in workers.values() if w.state == leases.LIVE}

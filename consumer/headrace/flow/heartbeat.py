@@ -20,7 +20,7 @@ from headrace.core.backoff import Backoff, delay_s
 from headrace.core.tenure import LeaseTiming, Tenure
 from headrace.errors import AwsError, Fenced, Retryable
 from headrace.flow.term import Trust
-from headrace.model import Instant, WorkerId
+from headrace.model import Instant, ShardId, WorkerId
 from headrace.ports import Ports
 from headrace.rows import Applied, PutRow, Refused, Row, UpdateRow
 
@@ -32,24 +32,32 @@ AT_ONCE = Backoff(first_s=0.02, cap_s=0.5)
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What a heartbeat tells the others."""
+    """What a heartbeat tells the others, and which requests it clears because they were heard."""
 
     state: str
     held: int
     generation: int
+    heard: frozenset[ShardId] = frozenset()
 
 
 class Heart:
     """The heartbeat of one incarnation."""
 
     def __init__(
-        self, me: WorkerId, ports: Ports, timing: LeaseTiming, trust: Trust, vitals: Callable[[], Vitals]
+        self,
+        me: WorkerId,
+        ports: Ports,
+        timing: LeaseTiming,
+        trust: Trust,
+        vitals: Callable[[], Vitals],
+        asked: Callable[[frozenset[ShardId]], None],
     ) -> None:
         self._me = me
         self._ports = ports
         self._timing = timing
         self._trust = trust
         self._vitals = vitals
+        self._asked = asked
         self._counter = 0
         self.last_try: Instant = ports.clock.now()
         """When the last request was sent, answered or not: shows that this loop runs."""
@@ -71,7 +79,12 @@ class Heart:
         """One heartbeat, tried until it is acknowledged. Raises Fenced."""
         vitals = self._vitals()
         request = leases.heartbeat(
-            self._me, self._counter, state=vitals.state, held=vitals.held, generation=vitals.generation
+            self._me,
+            self._counter,
+            state=vitals.state,
+            held=vitals.held,
+            generation=vitals.generation,
+            heard=vitals.heard,
         )
         await self._send(request, self._counter + 1)
 
@@ -97,7 +110,8 @@ class Heart:
             log.error("heartbeat_refused", worker=self._me, counter=counter, error=str(error))  # noqa: TRY400 - one line
             return False
         match outcome:
-            case Applied():
+            case Applied(row):
+                self._asked(leases.asked_for(row))
                 return True
             case Refused(row):
                 if row is not None and _mine(row, counter):

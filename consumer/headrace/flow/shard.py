@@ -69,6 +69,7 @@ class ShardRun:
         self._term = term
         self._place = place
         self._stopping = False
+        self._heir: WorkerId | None = None
         self._ended = False
         self._patience: asyncio.Timeout | None = None
         """How long delivery may go on: for ever, until a stop is asked for."""
@@ -94,6 +95,8 @@ class ShardRun:
                 await Finish(
                     self._place.me, self._place.stream, self._term, self._place.ports, self._place.discover
                 ).end(self._fetcher.children)
+            elif self._heir is not None:
+                await self._checkpoints.hand_over(self._heir)
             else:
                 await self._checkpoints.release()
         finally:
@@ -102,9 +105,13 @@ class ShardRun:
             self._fetcher.let_go(self._fetcher.held)
             self._place.ports.observer.shard_closed(shard)
 
-    def stop(self) -> None:
-        """Ask for a graceful end: no more fetching; what is in flight is finished, within `drain_s`."""
+    def stop(self, heir: WorkerId | None = None) -> None:
+        """Ask for a graceful end: no more fetching; what is in flight is finished, within `drain_s`.
+
+        The lease is passed on to `heir` then, or released.
+        """
         self._stopping = True
+        self._heir = self._heir or heir
         if self._patience is not None:
             self._patience.reschedule(self._stop_deadline())
         self._wake.set()

@@ -8,7 +8,7 @@ flight and release their leases, and only then does the heartbeat end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from headrace.errors import AwsError, Fenced, LeaseLost
 from headrace.flow.budget import Budget
 from headrace.flow.coordinator import Coordinator
 from headrace.flow.discovery import Discovery
+from headrace.flow.handoff import Counterparts, Handoffs
 from headrace.flow.heartbeat import Heart, Vitals
 from headrace.flow.shard import ShardRules, ShardRun, Workplace
 from headrace.flow.term import Term, Trust
@@ -39,6 +40,7 @@ class WorkerRules:
     timing: LeaseTiming
     shard: ShardRules = ShardRules()
     buffer_bytes: int = 64 * 1024 * 1024
+    maximum_leases: int | None = None
 
 
 class Worker:
@@ -96,8 +98,12 @@ class Incarnation:
         self.trust = Trust(ports.clock, rules.timing)
         self._name = rules.name
         self._discovery = discovery
-        self.coordinator = Coordinator(self.me, ports, rules.timing, self.trust, discovery, self._open)
-        self._heart = Heart(self.me, ports, rules.timing, self.trust, self._vitals)
+        self._handoffs = Handoffs(self.me, rules.stream, ports, self._counterparts())
+        self.coordinator = Coordinator(
+            self.me, ports, rules.timing, self.trust, discovery, self._open, self._handoffs.wish, rules.maximum_leases
+        )
+        self.coordinator.wished = self._handoffs.wished
+        self._heart = Heart(self.me, ports, rules.timing, self.trust, self._vitals, self._handoffs.asked)
         budget = Budget(rules.buffer_bytes)
         self._place = Workplace(self.me, rules.stream, ports, budget, rules.shard, discovery.discover)
 
@@ -137,6 +143,7 @@ class Incarnation:
             discovering.cancel()
             self.ready = False
             self._state = leases.LEAVING
+            self._handoffs.abandon()
             log.info("worker_stopping", worker=self.me, held=len(self._runs))
             for run in self._runs.values():
                 run.stop()
@@ -144,6 +151,8 @@ class Incarnation:
     def _open(self, term: Term) -> None:
         run = ShardRun(term, self._place)
         self._runs[term] = run
+        if self._state == leases.LEAVING:
+            run.stop()
         self._shards.create_task(self._run(term, run), name=str(term.lease.shard_id))
 
     async def _run(self, term: Term, run: ShardRun) -> None:
@@ -158,8 +167,28 @@ class Incarnation:
                 del self._runs[term]
                 self.coordinator.closed(term)
 
+    def _counterparts(self) -> Counterparts:
+        return Counterparts(
+            spawn=self._spawn,
+            received=lambda lease: self.coordinator.hold(lease, "received"),
+            held=lambda shard: self.coordinator.held.get(shard),  # noqa: PLW0108 - the coordinator is made later
+            is_moving=lambda worker: self.coordinator.is_moving(worker),  # noqa: PLW0108 - likewise
+            pass_on=self._pass_on,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
+        if self._state == leases.LEAVING:
+            work.close()
+            return None
+        return self._shards.create_task(work, name=name)
+
+    def _pass_on(self, term: Term, heir: WorkerId) -> None:
+        if (run := self._runs.get(term)) is not None:
+            run.stop(heir)
+
     def _vitals(self) -> Vitals:
-        return Vitals(self._state, len(self.coordinator.held), self.coordinator.generation)
+        coordinator = self.coordinator
+        return Vitals(self._state, len(coordinator.held), coordinator.generation, self._handoffs.heard)
 
     async def _say_goodbye(self) -> None:
         try:

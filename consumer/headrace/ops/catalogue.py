@@ -90,7 +90,7 @@ TRANSITIONS = Metric(
     "counter",
     "Leases that came or went, by way.",
     ("stream", "transition"),
-    values=("claimed", "taken", "adopted", "released", "lost", "finished"),
+    values=("claimed", "taken", "adopted", "received", "handed_over", "released", "lost", "finished"),
 )
 FENCED = Metric("headrace_worker_fenced_total", "counter", "Times that another worker declared this one dead.")
 PEERS_FENCED = Metric("headrace_peers_fenced_total", "counter", "Silent workers that this one declared dead.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from headrace.errors import Rejected
 from headrace.rows import (
@@ -29,11 +29,18 @@ from headrace.rows import (
     Value,
 )
 
-EMPTY: Row = {}
+EMPTY: Final[Row] = {}
+
+TRANSACTION_MEMBERS: Final = 100
+TOKEN_CHARACTERS: Final = 36
+"""Limits of TransactWriteItems (API reference)."""
 
 
 class MemoryLeaseTable:
-    """Implements `ports.LeaseTable`. Every call lets other tasks run once before it takes effect."""
+    """Implements `ports.LeaseTable`. Every call lets other tasks run once before it takes effect.
+
+    What DynamoDB would refuse as a request (an empty set, a row named twice in a transaction) raises Rejected here too.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[Key, Row] = {}
@@ -41,29 +48,32 @@ class MemoryLeaseTable:
 
     async def apply(self, request: Request) -> Outcome:
         """One conditional write."""
+        _validate(request)
         await asyncio.sleep(0)
         refused = self._refusal(request)
         return self._write(request) if refused is None else refused
 
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         """All or none; a token that was applied before changes nothing. Raises Rejected for another call under it."""
+        members = tuple(requests)
+        _validate_transaction(members, token)
         await asyncio.sleep(0)
         if token in self._transactions:
-            if self._transactions[token] != tuple(requests):
+            if self._transactions[token] != members:
                 raise Rejected("IdempotentParameterMismatchException: the token belongs to another transaction")
             return TransactionApplied()
-        refused = tuple(self._refusal(request) for request in requests)
+        refused = tuple(self._refusal(request) for request in members)
         if any(refused):
             return TransactionRefused(refused)
-        for request in requests:
+        for request in members:
             self._write(request)
-        self._transactions[token] = tuple(requests)
+        self._transactions[token] = members
         return TransactionApplied()
 
     async def query(self, pk: str) -> list[Row]:
         """Every row of a partition, by sort key."""
         await asyncio.sleep(0)
-        return [row for key, row in sorted(self.rows.items()) if key.pk == pk]
+        return [self.rows[key] for key in sorted(key for key in self.rows if key.pk == pk)]
 
     async def get(self, key: Key) -> Row | None:
         """One row."""
@@ -103,14 +113,17 @@ def _updated(row: Row, request: UpdateRow) -> Row:
     return {**changed, **request.assign}
 
 
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
 def _holds(condition: Condition, row: Row) -> bool:
     match condition:
         case Equals(attribute, value):
-            return row.get(attribute) == value
+            return attribute in row and _equal(row[attribute], value)
         case AtMost(attribute, value):
             return attribute in row and _at_most(row[attribute], value)
         case OneOf(attribute, values):
-            return row.get(attribute) in values
+            return attribute in row and any(_equal(row[attribute], value) for value in values)
         case Absent(attribute):
             return attribute not in row
         case Present(attribute):
@@ -119,9 +132,46 @@ def _holds(condition: Condition, row: Row) -> bool:
             assert_never(condition)
 
 
+def _equal(one: Value, other: Value) -> bool:
+    """Of one type and equal: to Python alone 1 equals True."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
 def _at_most(one: Value, other: Value) -> bool:
     if isinstance(one, str) and isinstance(other, str):
-        return one.encode() <= other.encode()
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return one <= other
+        return one <= other  # by code points, which is the order of their UTF-8 bytes
+    if _is_number(one) and _is_number(other):
+        return one <= other  # type: ignore[operator]
     return False
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# --- requests that DynamoDB refuses -----------------------------------------------------------------------------------
+
+
+def _validate(request: Request) -> None:
+    match request:
+        case PutRow():
+            written = list(request.attributes.values())
+        case UpdateRow():
+            written = [*request.assign.values(), *request.discard.values()]
+        case DeleteRow():
+            return
+        case _:
+            assert_never(request)
+    if frozenset() in written:
+        raise Rejected("ValidationException: a string set may not be empty")
+
+
+def _validate_transaction(requests: tuple[Request, ...], token: str) -> None:
+    for request in requests:
+        _validate(request)
+    if not 1 <= len(requests) <= TRANSACTION_MEMBERS:
+        raise Rejected(f"ValidationException: a transaction has 1 to {TRANSACTION_MEMBERS} members")
+    if len({request.key for request in requests}) < len(requests):
+        raise Rejected("ValidationException: a transaction names each row once")
+    if not 1 <= len(token) <= TOKEN_CHARACTERS:
+        raise Rejected(f"ValidationException: a token has 1 to {TOKEN_CHARACTERS} characters")
