@@ -38,7 +38,8 @@ class Pace:
 
     def until_tick_s(self, elapsed_s: float) -> float:
         """Seconds until the next look. Ticks count from the start: a late one shifts no other."""
-        return self.tick_s - elapsed_s % self.tick_s
+        left_s = self.tick_s - elapsed_s % self.tick_s
+        return left_s if left_s > self.tick_s / 100 else left_s + self.tick_s  # a timer that woke a hair too early
 
     def due(self, elapsed_s: float, made: int, room: int) -> int:
         """How many more to make now, after `elapsed_s`, with `made` made and room for `room`."""

@@ -31,6 +31,7 @@ class FakeDynamo:
     script: deque[Trouble] = field(default_factory=deque)
     latency_s: Callable[[], float] = lambda: 0.005
     refuses: Callable[[dict[str, Any]], bool] = lambda _: False
+    on_send: Callable[[list[str]], None] = lambda _: None
     under_way: int = 0
     most_under_way: int = 0
     foreign: bool = False
@@ -43,6 +44,7 @@ class FakeDynamo:
         writes = [(table, write) for table, several in json.loads(body)["RequestItems"].items() for write in several]
         keys = [key_of(write) for _, write in writes]
         self.requests.append(keys)
+        self.on_send(keys)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:

@@ -403,6 +403,25 @@ async def test_finished_leases_are_forgotten_once_nothing_can_bring_them_back():
         assert len(f.calls) == 20
 
 
+async def test_a_shard_that_ended_after_the_last_listing_is_not_taken_for_one_that_is_listed_no_more():
+    """Its row would be deleted while the stream still lists it (found by the simulation)."""
+    async with fleet(shards=1) as f:
+        f.start("a")
+        f.start("b")
+        f.put(10)
+        await f.until(f.all_written)
+        left, _ = f.stream.split(ShardId("shardId-000000000000"))
+        f.put(10)
+        await f.until(f.all_written)
+        f.stream.split(left.shard_id)
+        f.put(10)
+        await f.until(f.all_written)
+        await f.until(lambda: sum(lease.done for lease in f.leases().values()) == 2)
+        await asyncio.sleep(20)
+
+        assert len(f.leases()) == 5
+
+
 def test_a_lease_survives_the_way_through_its_row():
     """All that a row holds."""
     lease = Lease(ShardId("s"), 3, Checkpoint.at(10**55), WorkerId("w"))

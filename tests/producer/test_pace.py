@@ -78,3 +78,8 @@ def test_a_tick_is_as_long_as_filling_a_call_takes_within_bounds(rate, tick_s):
 def test_the_next_tick_is_counted_from_the_start():
     """A late one shifts no other."""
     assert Pace(2000).until_tick_s(0.73) == pytest.approx(0.07)
+
+
+def test_a_timer_that_wakes_a_hair_too_early_is_not_asked_to_wait_for_a_hair():
+    """Three times 0.1 is a little less than 0.3 in binary: waiting for the rest would spin."""
+    assert min(Pace(2000).until_tick_s(tick * 0.1) for tick in range(1000)) > 0.0009

@@ -114,7 +114,7 @@ async def test_the_rate_is_kept():
 async def test_a_slow_stream_bounds_what_is_made():
     """The backlog fills, and making waits for it."""
     stream, made = FakeStream(latency_s=1e6), itertools.count()
-    source = (next(made) and None or draft for draft in drafts(Shape("iot", keys=10)))
+    source = ((next(made) and None) or draft for draft in drafts(Shape("iot", keys=10)))
     run = Production(source, stream, FakeLedger(), pace=Pace(None), chance=Random(1).random)
     async with asyncio.timeout(60):
         async with asyncio.TaskGroup() as tasks:

@@ -227,7 +227,7 @@ class Coordinator:
     async def _forget_finished(self) -> None:
         wall_s = self._ports.clock.wall().timestamp()
         for lease in list(self._view.leases.values()):
-            listed = lease.shard_id in self._discovery.listed
+            listed = self._discovery.may_list(lease)
             if may_forget(lease, self._view.leases, listed=listed, age_s=wall_s - lease.done_at_s):
                 await self._ports.table.apply(leases.forget(self._discovery.stream, lease))
                 del self._view.leases[lease.shard_id]

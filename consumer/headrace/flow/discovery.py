@@ -35,14 +35,18 @@ log = structlog.get_logger(__name__)
 LIST_SHARDS_EVERY_S: Final = 60.0
 """On average. New shards are found by the last page of their parents; this catches what that misses."""
 
+CLOCKS_AGREE_S: Final = 60.0
+"""Times of day of two workers differ by less than this, or NTP is broken."""
+
 
 class Discovery:
     """What the stream has, and what the table has of it."""
 
     def __init__(self, ports: Ports, stream: str) -> None:
         self.stream = stream
-        self.listed: frozenset[ShardId] = frozenset()
-        """The shards of the last listing."""
+        self._listed: frozenset[ShardId] = frozenset()
+        self._listed_at_s = float("-inf")
+        """The last listing, and the time of day at which it was asked for."""
         self._ports = ports
 
     async def open(self, description: StreamDescription, start: StartPosition) -> None:
@@ -79,6 +83,10 @@ class Discovery:
         """
         return await self._discover(TrimHorizon())
 
+    def may_list(self, lease: Lease) -> bool:
+        """Whether the stream may still list a finished shard: a listing from before its end says nothing about it."""
+        return lease.shard_id in self._listed or self._listed_at_s < lease.done_at_s + CLOCKS_AGREE_S
+
     async def read_leases(self) -> dict[ShardId, Lease]:
         """Every lease row of the stream, eventually consistent and no snapshot. Raises what the table's query raises."""
         found: dict[ShardId, Lease] = {}
@@ -108,11 +116,13 @@ class Discovery:
         return outcome.row
 
     async def _discover(self, start: TrimHorizon | AtTimestamp) -> list[Shard]:
+        asked_at_s = self._ports.clock.wall().timestamp()
         shards = await self._ports.stream.list_shards()
         for new in missing_leases(shards, await self.read_leases(), start):
             if isinstance(await self._ports.table.apply(leases.create(self.stream, new)), Applied):
                 log.info("shard_discovered", shard=new.shard.shard_id, parents=new.shard.parents)
-        self.listed = frozenset(shard.shard_id for shard in shards)
+        self._listed = frozenset(shard.shard_id for shard in shards)
+        self._listed_at_s = asked_at_s
         return shards
 
     async def _apply(self, what: str, request: Request) -> Outcome:

@@ -110,10 +110,10 @@ class ShardRun:
 
         The lease is passed on to `heir` then, or released.
         """
+        if not self._stopping and self._patience is not None:
+            self._patience.reschedule(self._stop_deadline())
         self._stopping = True
         self._heir = self._heir or heir
-        if self._patience is not None:
-            self._patience.reschedule(self._stop_deadline())
         self._wake.set()
 
     def status(self) -> dict[str, Any]:
@@ -166,7 +166,9 @@ class ShardRun:
                 while not (self._stopping or self._all_delivered()):
                     await self.deliver_next()
                 await self._delivery.all_settled()
+                self._patience = None
         except TimeoutError:
+            self._patience = None
             log.warning("drain_timed_out", shard=self._term.lease.shard_id, open_records=self._tracker.open_records)
             self._term.end()
             # No call starts from here on; after this long none is under way either, and another may own the shard.

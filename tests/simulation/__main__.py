@@ -1,0 +1,43 @@
+"""`python -m simulation --runs N --seed S`: plays seeds S, S + 1, ..., S + N - 1; prints the first that fails.
+
+The same seed is the same run: hashes are not randomised (the process starts itself anew for that).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections import Counter
+
+from simulation.fleet import simulate
+
+
+def main() -> int:
+    """Play; the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    counts: Counter[str] = Counter()
+    began = time.process_time()
+    for seed in range(arguments.seed, arguments.seed + arguments.runs):
+        try:
+            run = simulate(seed)
+        except BaseException as error:
+            traceback.print_exc(limit=-6)
+            print(f"seed {seed}: {type(error).__name__}: {error}")
+            return 1
+        counts += run.counts + run.table.counts
+        counts["records"] += len(run.ledger.key)
+    print(f"{arguments.runs} runs, {time.process_time() - began:.0f} s of CPU, 0 violations")
+    print(", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
+    return 0
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.execve(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    sys.exit(main())
