@@ -28,7 +28,7 @@ class SettingsError(HeadraceError):
 # --- the handler's two signals ---------------------------------------------------------------------------------------
 
 
-class Reject(Exception):  # noqa: N818 - a signal that user code raises, named for what it asks
+class Reject(Exception):
     """Raised by a handler: bury this record now, with this reason; no further attempt."""
 
     def __init__(self, reason: str) -> None:
@@ -36,7 +36,7 @@ class Reject(Exception):  # noqa: N818 - a signal that user code raises, named f
         self.reason = reason
 
 
-class Retry(Exception):  # noqa: N818 - a signal that user code raises, named for what it asks
+class Retry(Exception):
     """Raised by a handler: call me again with this record, not before `after` (None: the usual backoff).
 
     Spends an attempt like any other failure.

@@ -184,3 +184,21 @@ async def test_a_graceful_stop_while_handing_over_loses_nothing():
         assert held(f) == {"b": 4}
         assert len(f.calls) == 100
         assert ShardId("shardId-000000000000") in f.leases()
+
+
+async def test_a_wish_for_a_lease_whose_owner_dies_opens_the_shard_once():
+    """The coordinator takes it from the dead while the wish still watches the row (found by the simulation)."""
+    async with fleet(shards=2) as f:
+        a = f.start("a", shard=QUICK)
+        await f.until(lambda: held(f) == {"a": 2})
+        a.worker.incarnation._heart._asked = lambda _: None
+        b = f.start("b", shard=QUICK)
+        await f.until(lambda: any(x.wanted_by for x in f.leases().values()), within_s=60)
+        await f.kill("a")
+        f.put(50)
+        await f.until(f.all_written, within_s=30)
+        await asyncio.sleep(5)
+
+        assert len(f.calls) == 50
+        opened = [shard for (shard,) in b.observer.named("shard_opened")]
+        assert sorted(opened) == ["shardId-000000000000", "shardId-000000000001"]

@@ -13,6 +13,7 @@ import traceback
 from collections import Counter
 
 from simulation.fleet import simulate
+from simulation.mutations import MUTATIONS
 
 
 def main() -> int:
@@ -20,13 +21,16 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--leave-out", choices=sorted(MUTATIONS), help="a rule of the protocol to do without")
     arguments = parser.parse_args()
+    if arguments.leave_out:
+        MUTATIONS[arguments.leave_out]()
     counts: Counter[str] = Counter()
     began = time.process_time()
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         try:
             run = simulate(seed)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever ends a run is a finding
             traceback.print_exc(limit=-6)
             print(f"seed {seed}: {type(error).__name__}: {error}")
             return 1
@@ -39,5 +43,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     if os.environ.get("PYTHONHASHSEED") != "0":
-        os.execve(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(
+            sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+        )
     sys.exit(main())

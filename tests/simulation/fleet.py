@@ -10,6 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+
+from headrace.core import leases
+from headrace.core.backoff import Backoff
+from headrace.core.pacing import PaceRules
+from headrace.core.tenure import LeaseTiming
+from headrace.core.verdict import RetryRules
+from headrace.errors import IteratorExpired, Throttled
+from headrace.flow.shard import ShardRules
+from headrace.flow.worker import Worker, WorkerRules
+from headrace.model import Put, Record, TrimHorizon
+from headrace.ports import Handler, Ports
+from headrace.testing.observer import RecordingObserver
+from headrace.testing.stream import MemoryStream
 from simulation.loop import VirtualLoop
 from simulation.world import (
     Graveyard,
@@ -23,19 +36,6 @@ from simulation.world import (
     Weather,
     Wire,
 )
-
-from headrace.core import leases
-from headrace.core.backoff import Backoff
-from headrace.core.pacing import PaceRules
-from headrace.core.tenure import LeaseTiming
-from headrace.core.verdict import RetryRules
-from headrace.errors import IteratorExpired, Throttled
-from headrace.flow.shard import ShardRules
-from headrace.flow.worker import Worker, WorkerRules
-from headrace.model import Put, Record, ShardId, TrimHorizon
-from headrace.ports import Handler, Ports
-from headrace.testing.observer import RecordingObserver
-from headrace.testing.stream import MemoryStream
 
 TIMING = LeaseTiming.derived(10.0)
 STORM_S = 90.0
@@ -108,7 +108,7 @@ class Run:
             dead_letters=self.graveyard,
             handler=Handler("simulated", self._handle),
             observer=RecordingObserver(),
-            clock=RateClock(rate, self.chance.uniform(0, 1e5)),
+            clock=RateClock(rate, self.chance.uniform(0, 1e5), weather),
             chance=self.chance.random,
         )
         shard = ShardRules(
@@ -181,13 +181,8 @@ class Run:
 
     async def _pause(self) -> None:
         if (member := self._somebody()) is not None and member.weather.frozen is None:
-            member.weather.frozen = asyncio.Event()
-            asyncio.get_running_loop().call_later(self.chance.uniform(0.5, 40.0), self._continue, member)
-
-    def _continue(self, member: Member) -> None:
-        if member.weather.frozen is not None:
-            member.weather.frozen.set()
-            member.weather.frozen = None
+            member.weather.freeze()
+            asyncio.get_running_loop().call_later(self.chance.uniform(0.5, 40.0), member.weather.thaw)
 
     async def _partition(self) -> None:
         await self._for_a_while(lose=1.0)
@@ -225,7 +220,9 @@ class Run:
     async def _blindness(self) -> None:
         if (member := self._somebody()) is not None:
             member.weather.blind = True
-            asyncio.get_running_loop().call_later(self.chance.uniform(1.0, 15.0), setattr, member.weather, "blind", False)
+            asyncio.get_running_loop().call_later(
+                self.chance.uniform(1.0, 15.0), setattr, member.weather, "blind", False
+            )
 
     async def _expiry(self) -> None:
         self.stream.fail_next("get_records", IteratorExpired("expired"), times=self.chance.randint(1, 5))
@@ -256,7 +253,7 @@ class Run:
     def _clear_up(self) -> None:
         for member in self.members.values():
             self._set(member)
-            self._continue(member)
+            member.weather.thaw()
             member.weather.blind = False
         self.sink.latency_s = 0.05
         self.stream._failures.clear()
@@ -287,6 +284,11 @@ class Run:
                 yield f"{log.shard.shard_id} has not ended"
             elif log.closed_at_s is None and lease.owner not in self._living():
                 yield f"{log.shard.shard_id} has no living owner"
+            elif log.closed_at_s is None and lease.checkpoint.sequence_number < self._newest(log):
+                yield f"{log.shard.shard_id} is not checkpointed to its end"
+
+    def _newest(self, log: Any) -> int:
+        return log.records[-1].sequence_number if log.records else 0
 
     def _living(self) -> set[Any]:
         running = [m.worker.incarnation for m in self.members.values() if not m.task.done()]

@@ -15,11 +15,14 @@ from typing import Any
 
 from headrace.core import leases
 from headrace.errors import LeaseLost, Throttled, Unavailable
-from headrace.model import Checkpoint, DeadLetter, Effect, Instant, Lease, Permit, Put, Record, ShardId, WorkerId
+from headrace.model import Checkpoint, DeadLetter, Effect, Instant, Lease, Permit, Put, ShardId, WorkerId
 from headrace.ports import Refusal
 from headrace.rows import Applied, Key, Outcome, Request, Row, TransactionOutcome
 from headrace.testing.lease_table import MemoryLeaseTable
 from headrace.testing.stream import MemoryStream
+
+SUSPENSION_COUNTS = True
+"""Whether the workers' clocks go on while they are stopped, as CLOCK_BOOTTIME does."""
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -34,9 +37,13 @@ class RateClock:
 
     rate: float = 1.0
     offset: float = 0.0
+    weather: Weather | None = None
 
     def now(self) -> Instant:
-        return Instant(self.offset + asyncio.get_running_loop().time() * self.rate)
+        real = asyncio.get_running_loop().time()
+        if self.weather is not None and not SUSPENSION_COUNTS:
+            real -= self.weather.suspended_s(real)
+        return Instant(self.offset + real * self.rate)
 
     def wall(self) -> datetime:
         return EPOCH + timedelta(seconds=asyncio.get_running_loop().time())
@@ -260,6 +267,21 @@ class Weather:
     """While set up and not set: the worker is stopped, nothing leaves it and nothing arrives."""
     blind: bool = False
     """Kinesis cannot be reached."""
+    frozen_at: float = 0.0
+    frozen_s: float = 0.0
+
+    def freeze(self) -> None:
+        self.frozen, self.frozen_at = asyncio.Event(), asyncio.get_running_loop().time()
+
+    def thaw(self) -> None:
+        if self.frozen is not None:
+            self.frozen_s += asyncio.get_running_loop().time() - self.frozen_at
+            self.frozen.set()
+            self.frozen = None
+
+    def suspended_s(self, now: float) -> float:
+        """How long it was stopped, until now."""
+        return self.frozen_s + (now - self.frozen_at if self.frozen is not None else 0.0)
 
 
 class Wire:

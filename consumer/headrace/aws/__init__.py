@@ -1,0 +1,1 @@
+"""Reaches. The only importers of botocore and aiobotocore."""

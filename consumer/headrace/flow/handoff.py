@@ -82,11 +82,12 @@ class Handoffs:
             self.wished.pop(lease.shard_id, None)
 
     async def _await_it(self, lease: Lease) -> None:
+        """Until the lease is passed on; its owner may also have died, and the coordinator taken it meanwhile."""
         deadline = self._ports.clock.now() + PATIENCE_S
         while self._ports.clock.now() < deadline:
             now = await self._read(lease.shard_id)
             if now is not None and now.epoch != lease.epoch:
-                if now.owner == self._me and now.epoch == lease.epoch + 1:
+                if now.owner == self._me and self._with.held(lease.shard_id) is None:
                     self._with.received(now)
                 return
             await asyncio.sleep(LOOK_EVERY_S)

@@ -162,13 +162,15 @@ class ShardRun:
     async def _deliver_all(self) -> None:
         """Deliver and settle to the end of the shard, or until a stop has had its time."""
         try:
-            async with asyncio.timeout_at(self._stop_deadline() if self._stopping else None) as self._patience:
-                while not (self._stopping or self._all_delivered()):
-                    await self.deliver_next()
-                await self._delivery.all_settled()
-                self._patience = None
+            async with asyncio.timeout_at(self._stop_deadline() if self._stopping else None) as patience:
+                self._patience = patience
+                try:
+                    while not (self._stopping or self._all_delivered()):
+                        await self.deliver_next()
+                    await self._delivery.all_settled()
+                finally:
+                    self._patience = None
         except TimeoutError:
-            self._patience = None
             log.warning("drain_timed_out", shard=self._term.lease.shard_id, open_records=self._tracker.open_records)
             self._term.end()
             # No call starts from here on; after this long none is under way either, and another may own the shard.

@@ -1,7 +1,7 @@
 """Log lines: one JSON object a line for machines, a readable line on a terminal; structlog and stdlib alike.
 
 Events are past-tense words, facts are fields, stream, shard and epoch come from context variables. Payloads never appear:
-botocore writes request bodies at level debug, so the client libraries never go below info.
+botocore writes request bodies at level debug, so the client libraries never go below warning.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(capture=True)
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _shared_steps() -> list[structlog.typing.Processor]:

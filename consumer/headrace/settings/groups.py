@@ -144,7 +144,9 @@ class LeaseSettings(Group):
     table: Annotated[TableName, Shown("<application>")] = ""
     """DynamoDB table of the leases, one for each application."""
 
-    maximum: Annotated[int, AfterValidator(units.within(1, 100_000))] | None = None
+    maximum: Annotated[
+        Annotated[int, AfterValidator(units.within(1, 100_000))] | None, BeforeValidator(texts.or_none)
+    ] = None
     """Most leases this worker may hold, for a machine that is smaller than the others; leases that nobody may take stay unread."""
 
     worker_id: Annotated[str, BeforeValidator(texts.worker_id), Shown("<host name>-<random>")] = ""

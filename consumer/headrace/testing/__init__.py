@@ -1,0 +1,1 @@
+"""The ports in memory, for tests of headrace and of handlers."""

@@ -138,7 +138,7 @@ async def _tell(plan: Plan, folder: Path, children: Children) -> tuple[Stack, Re
     with in_environment(environment := environment_for(stack, folder)):
         await make_stream_and_table(plan.shards)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as http:
-            _say(f"Starting {plan.workers} workers for {plan.shards} shards...")
+            _say(f"Starting the workers: {plan.workers}, for {plan.shards} shards...")
             fleet = await _start_fleet(children, http, plan, environment)
             _say(
                 f"Producing {plan.rate:,} records/s for {plan.duration_s:g} s, {plan.poison_rate:.1%} of them poison..."
