@@ -22,7 +22,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--leave-out", choices=sorted(MUTATIONS), help="a rule of the protocol to do without")
+    parser.add_argument("--find", action="store_true", help="for each rule, the first seed that notices its absence")
     arguments = parser.parse_args()
+    if arguments.find:
+        return find(arguments.seed, arguments.runs)
     if arguments.leave_out:
         MUTATIONS[arguments.leave_out]()
     counts: Counter[str] = Counter()
@@ -39,6 +42,28 @@ def main() -> int:
     print(f"{arguments.runs} runs, {time.process_time() - began:.0f} s of CPU, 0 violations")
     print(", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
     return 0
+
+
+def find(seed: int, runs: int) -> int:
+    """Each rule in a process of its own: what was patched stays patched."""
+    for rule in MUTATIONS:
+        child = os.fork()
+        if not child:
+            MUTATIONS[rule]()
+            os._exit(_first_caught(rule, range(seed, seed + runs)))
+        os.waitpid(child, 0)
+    return 0
+
+
+def _first_caught(rule: str, seeds: range) -> int:
+    for seed in seeds:
+        try:
+            simulate(seed)
+        except BaseException as error:  # noqa: BLE001 - whatever ends a run is a finding
+            print(f'    "{rule}": {seed},  # {type(error).__name__}: {error}', flush=True)
+            return 0
+    print(f"    # {rule}: not noticed in {len(seeds)} runs", flush=True)
+    return 1
 
 
 if __name__ == "__main__":

@@ -214,7 +214,12 @@ class Coordinator:
             return None
 
     def hold(self, lease: Lease, transition: str) -> None:
-        """A lease came into this worker's hands: claimed, taken, adopted or received."""
+        """A lease came into this worker's hands: claimed, taken, adopted or received.
+
+        Its row may show that in two ways at once (the answer to a take, the watch of a wish): the first one counts.
+        """
+        if lease.shard_id in self.held:
+            return
         term = Term(lease, self._trust)
         self.held[lease.shard_id] = term
         self._view.orphaned.pop(lease.shard_id, None)
