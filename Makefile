@@ -3,8 +3,12 @@ UV := .tools/uv/bin/uv
 BIN := .venv/bin
 STAMP := .tools/synced
 
+# Trust what the machine trusts (a company's own certificates), and compile once instead of at every start.
+export UV_SYSTEM_CERTS := true
+export UV_COMPILE_BYTECODE := true
+
 .DEFAULT_GOAL := help
-.PHONY: help setup emulators demo test check format lint types contracts bench clean
+.PHONY: help setup emulators demo test check format lint types contracts simulate bench clean
 
 help:           ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +44,11 @@ types: $(STAMP)
 
 contracts: $(STAMP)
 	$(BIN)/lint-imports
+
+RUNS ?= 1000
+SEED ?= 1
+simulate: $(STAMP) ## fleets under seeded faults: RUNS=n for a soak, SEED=n RUNS=1 to see one again
+	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED)
 
 bench: $(STAMP) ## CPU per record, beside a stock aiobotocore loop in the same run
 	$(BIN)/python -m benchmarks

@@ -24,6 +24,7 @@ from aiobotocore.session import AioSession
 from botocore.httpsession import get_cert_path
 from yarl import URL
 
+from headrace.aws.session import CONNECT_S, DENIED, THROTTLED, UNAVAILABLE
 from headrace.aws.signing import CachingSigner, CredentialChain, Scope, Signer
 from headrace.errors import AwsError, Denied, LeaseLost, NotFound, Rejected, Throttled, Unavailable
 from headrace.model import Permit
@@ -35,40 +36,15 @@ if TYPE_CHECKING:
 KEEPALIVE_S: Final = 12.0
 """How long an idle connection is kept: aiobotocore's own value, below DynamoDB's."""
 
-CONNECT_S: Final = 3.0
-"""Longest wait for a connection; the caller's timeout covers the whole call."""
-
 LARGE_BODY: Final = 2**20
 """aiohttp wants to stream what is larger, in pieces that do not hold the loop."""
 
-THROTTLED: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "LimitExceededException",
-        "ReplicatedWriteConflictException",
-        "TransactionConflictException",
-    }
-)
-UNAVAILABLE: Final = frozenset({"InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable"})
-DENIED: Final = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "MissingAuthenticationTokenException",
-        "NotAuthorized",
-        "OptInRequired",
-        "UnrecognizedClientException",
-    }
-)
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
 SKEWED: Final = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
 SIGNATURE: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
+CONFLICT: Final = frozenset({"ReplicatedWriteConflictException"})
+"""Two Regions of a global table with strong consistency wrote the item at once: as good as throttled."""
+
 REJECTED: Final = frozenset(
     {
         "ItemCollectionSizeLimitExceededException",
@@ -76,9 +52,9 @@ REJECTED: Final = frozenset(
         "ValidationException",
     }
 )
-"""Error codes by family: DynamoDB's "Error handling", the "Common errors" of AWS's APIs, botocore's service model.
+"""What DynamoDB says of a request that is wrong in itself ("Error handling with DynamoDB").
 
-An unknown code in a 4xx is none of them: it becomes a plain AwsError, so that nothing is buried for an unknown reason.
+A 4xx with any other unknown code becomes a plain AwsError, so that nothing is buried for an unknown reason.
 """
 
 
@@ -239,7 +215,7 @@ def _translated(failure: Failure, status: int, target: str) -> AwsError:
     code = failure.code
     if code in REJECTED or status == 413:  # noqa: PLR2004 - Payload Too Large, from whatever stands in front
         return Rejected(failure.text or text)
-    if code in THROTTLED or status == 429:  # noqa: PLR2004 - Too Many Requests
+    if code in THROTTLED | CONFLICT or status == 429:  # noqa: PLR2004 - Too Many Requests
         return Throttled(text)
     if code in UNAVAILABLE or status >= 500:  # noqa: PLR2004 - the server's side
         return Unavailable(text)

@@ -1,0 +1,193 @@
+"""The benchmark's server: Kinesis and DynamoDB on one port, in a process of its own whose CPU is not counted.
+
+It reads HTTP/1.1 with a parser that knows only what SDK clients send, answers reads out of rendered text and batch
+writes at once, and hands every other DynamoDB call on. `GET /stats`, `GET /sample` and `POST /reset` are the runner's.
+
+    python -m benchmarks.server --port 4600 --upstream 4566 --first-arrival 1764000000000 [--shards 8 --records 25000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import re
+import signal
+import zlib
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Final
+
+import uvloop
+
+from benchmarks.fake_kinesis import BadRequestError, Body, FakeKinesis
+from benchmarks.records import Workload
+from benchmarks.tally import MOST_WRITES, Tally
+from benchmarks.upstream import Upstream
+
+LOOPBACK: Final = "127.0.0.1"
+TYPE: Final = "application/x-amz-json-1.1"
+DONE: Final = b'{"UnprocessedItems":{}}'
+
+_TARGET: Final = re.compile(rb"\r\nx-amz-target: *([\w.]+)", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Site:
+    """What all connections share."""
+
+    kinesis: FakeKinesis
+    tally: Tally
+    upstream_port: int
+    write_delay_s: float
+    tasks: asyncio.TaskGroup
+
+    def reset(self) -> None:
+        """Forget what arrived."""
+        self.tally = Tally(self.kinesis.workload.total)
+
+
+class Connection(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._missing = 0
+        """Bytes that the request at the front of the buffer still lacks, as far as is known."""
+        self._upstream = Upstream(LOOPBACK, site.upstream_port, self._write, self._abort)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self._upstream.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._missing -= len(data)
+        while self._buffer and self._missing <= 0:
+            if not self._take_request():
+                return
+
+    def _take_request(self) -> bool:
+        """Answer the request at the front of the buffer; False while it is not whole."""
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        head = bytes(self._buffer[:end])
+        length = int(found[1]) if (found := _LENGTH.search(head)) else 0
+        self._missing = end + 4 + length - len(self._buffer)
+        if self._missing > 0:
+            return False
+        body = bytes(memoryview(self._buffer)[end + 4 : end + 4 + length])
+        del self._buffer[: end + 4 + length]
+        self._missing = 0
+        self._answer(head, body)
+        return True
+
+    # --- answer --------------------------------------------------------------------------------------------------------
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        found = _TARGET.search(head)
+        if found is None:
+            self._control(head.split(b" ", 2)[:2])
+            return
+        service, _, operation = found[1].decode().partition(".")
+        self._site.tally.count_request(operation)
+        if service.startswith("Kinesis"):
+            self._read(operation, body)
+        elif operation == "BatchWriteItem":
+            self._take_in(body)
+        else:
+            self._upstream.send(b"%b\r\n\r\n%b" % (head, body), self._site.tasks)
+
+    def _read(self, operation: str, body: bytes) -> None:
+        call = self._site.kinesis.operations.get(operation)
+        try:
+            if call is None:
+                raise BadRequestError("UnknownOperationException", f"{operation} is not known here")
+            self._respond(200, call(json.loads(body)))
+        except BadRequestError as error:
+            self._refuse(error)
+
+    def _take_in(self, body: bytes) -> None:
+        if not 1 <= self._site.tally.count_write(body) <= MOST_WRITES:
+            self._refuse(BadRequestError("ValidationException", "1 to 25 items, each with a record's key"))
+        elif self._site.write_delay_s:
+            asyncio.get_running_loop().call_later(self._site.write_delay_s, self._write, _WRITTEN)
+        else:
+            self._write(_WRITTEN)
+
+    def _control(self, request: list[bytes]) -> None:
+        match request:
+            case [b"GET", b"/stats"]:
+                self._respond(200, [json.dumps(self._site.tally.stats()).encode()])
+            case [b"GET", b"/sample"]:
+                self._respond(200, [json.dumps(self._site.tally.sample).encode()])
+            case [b"POST", b"/reset"]:
+                self._site.reset()
+                self._respond(200, [b"{}"])
+            case _:
+                self._respond(404, [b"{}"])
+
+    def _refuse(self, error: BadRequestError) -> None:
+        self._respond(400, [json.dumps({"__type": error.code, "message": str(error)}).encode()])
+
+    def _respond(self, status: int, body: Body) -> None:
+        head = _head(status, sum(map(len, body)), f"Date: {formatdate(usegmt=True)}\r\n")
+        if self._transport is not None:
+            self._transport.writelines([head, *body])
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _head(status: int, length: int, more: str = "") -> bytes:
+    return f"HTTP/1.1 {status} -\r\nContent-Type: {TYPE}\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+
+
+_WRITTEN: Final = _head(200, len(DONE), f"x-amz-crc32: {zlib.crc32(DONE)}\r\n") + DONE
+
+
+# --- process ----------------------------------------------------------------------------------------------------------
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    workload = Workload(options.shards, options.records, options.first_arrival)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    kinesis = FakeKinesis(workload)
+    gc.freeze()
+    async with asyncio.TaskGroup() as tasks:
+        site = Site(kinesis, Tally(workload.total), options.upstream, options.write_delay_ms / 1000, tasks)
+        server = await loop.create_server(lambda: Connection(site), LOOPBACK, options.port, backlog=256)
+        await stop.wait()
+        server.close()
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description="Kinesis and DynamoDB for benchmarks, on a loopback port.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--upstream", type=int, required=True, help="port of the server for all other DynamoDB calls")
+    parser.add_argument("--first-arrival", type=int, required=True, help="epoch milliseconds")
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--records", type=int, default=25_000, help="in each shard")
+    parser.add_argument("--write-delay-ms", type=float, default=0.0)
+    uvloop.run(_serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What a measurement runs against: the benchmark's server, MiniStack behind it for all other DynamoDB calls, a table."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from benchmarks.fake_kinesis import STREAM
+from benchmarks.records import ARRIVALS_PER_SECOND, Workload
+from tests.servers import ACCOUNT, REGION, Server, free_port, ministack
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TABLE: Final = "bench-items"
+START_S: Final = 120.0
+"""Rendering 200,000 records takes seconds; this bounds a server that never comes."""
+
+
+class BenchError(Exception):
+    """The benchmark can't go on. The message says why."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A running server, seen from the runner."""
+
+    port: int
+    workload: Workload
+    lookalike: Server
+    _connection: http.client.HTTPConnection
+
+    def stats(self) -> dict[str, Any]:
+        """What arrived since the last reset."""
+        return self._ask("GET", "/stats")
+
+    def sample(self) -> dict[str, Any]:
+        """Some of the items that arrived, by record number."""
+        return self._ask("GET", "/sample")
+
+    def reset(self) -> None:
+        """Forget what arrived."""
+        self._ask("POST", "/reset")
+
+    def environment(self) -> dict[str, str]:
+        """For a consumer: everything it needs to find stream and table, and none of the caller's AWS or headrace settings."""
+        url = f"http://127.0.0.1:{self.port}"
+        own = {name: value for name, value in os.environ.items() if not re.match(r"AWS_|HEADRACE_", name)}
+        return {**own, **self.lookalike.environment(), "AWS_ENDPOINT_URL_KINESIS": url, "AWS_ENDPOINT_URL_DYNAMODB": url}
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
+        try:
+            self._connection.request(method, path)
+            answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
+        except (OSError, http.client.HTTPException) as error:
+            raise BenchError(f"the benchmark's server does not answer: {type(error).__name__} {error}") from error
+        return answer
+
+
+@contextlib.contextmanager
+def staged(workload: Workload, write_delay_ms: float = 0.0) -> Iterator[Stage]:
+    """Start the servers and make the table; they end with the block."""
+    with ministack() as lookalike, _server(workload, lookalike, write_delay_ms) as stage:
+        _make_table(stage)
+        yield stage
+
+
+def workload_until_now(shards: int, per_shard: int) -> Workload:
+    """Records that came in at the shards' full rate, the last of them just now."""
+    now_ms = int(time.time() * 1000)
+    return Workload(shards, per_shard, now_ms - per_shard * 1000 // ARRIVALS_PER_SECOND)
+
+
+@contextlib.contextmanager
+def _server(workload: Workload, lookalike: Server, write_delay_ms: float) -> Iterator[Stage]:
+    port = free_port()
+    options = {
+        "port": port,
+        "upstream": lookalike.endpoint.rpartition(":")[2],
+        "first-arrival": workload.first_arrival_ms,
+        "shards": workload.shards,
+        "records": workload.per_shard,
+        "write-delay-ms": write_delay_ms,
+    }
+    command = [sys.executable, "-m", "benchmarks.server", *(f"--{name}={value}" for name, value in options.items())]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL)
+    try:
+        _await_listening(process, port)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            yield Stage(port, workload, lookalike, connection)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchError(f"the benchmark's server ended with exit code {process.returncode}")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
+            connection.connect()
+            return
+        time.sleep(0.1)
+    raise BenchError(f"the benchmark's server did not start within {START_S:g} s")
+
+
+def _make_table(stage: Stage) -> None:
+    keys = (("pk", "HASH"), ("sk", "RANGE"))
+    table = {
+        "TableName": TABLE,
+        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    scope = f"{ACCOUNT}/20260101/{REGION}/dynamodb/aws4_request"
+    headers = {
+        "X-Amz-Target": "DynamoDB_20120810.CreateTable",
+        "Content-Type": "application/x-amz-json-1.0",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none",
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", "/", json.dumps(table), headers)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise BenchError(f"the table cannot be made: {answer.status} {answer.read().decode()}")
+
+
+def tail(log: IO[bytes], lines: int = 20) -> str:
+    """The last lines of a consumer's output, indented."""
+    log.seek(0)
+    last = log.read().decode(errors="replace").splitlines()[-lines:]
+    return "\n".join(f"  {line}" for line in last) or "  (it printed nothing)"
+
+
+__all__ = ["ROOT", "STREAM", "TABLE", "BenchError", "Stage", "staged", "tail", "workload_until_now"]
