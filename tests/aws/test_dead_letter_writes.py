@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from headrace.aws.dead_letters import PART_BYTES, REQUEST_BYTES, TRIES, DeadLetterTable
-from headrace.errors import Throttled
+from headrace.aws.dead_letters import PART_BYTES, REQUEST_BYTES, DeadLetterTable
+from headrace.errors import Unavailable
 from headrace.model import DeadLetter, Record, WorkerId
 
 pytestmark = pytest.mark.looptime
@@ -46,26 +46,27 @@ async def test_the_parts_of_a_large_payload_are_written_before_the_head_that_cou
     assert client.requests[-1][0]["parts"] == {"N": "3"}
 
 
-async def test_what_comes_back_unprocessed_is_sent_again_alone_until_nothing_is_left():
-    """And only then is it durable."""
-    client = Client(3, 1)
-    await DeadLetterTable(client, TABLE).bury([letter(number) for number in range(1, 5)])
-    assert client.keys() == [["0011", "0012", "0013", "0014"], ["0012", "0013", "0014"], ["0014"]]
-
-
-async def test_a_head_waits_for_parts_that_were_left_unprocessed():
-    """The order holds under throttling too."""
+async def test_rows_left_unprocessed_are_an_error_and_no_head_is_written_before_its_parts():
+    """Whoever buries tries again with the whole letter: it writes the same rows."""
     client = Client(1)
-    await DeadLetterTable(client, TABLE).bury([letter(1, 2 * PART_BYTES)])
-    assert client.keys() == [["0011/part-0001", "0011/part-0002"], ["0011/part-0002"], ["0011"]]
+    table = DeadLetterTable(client, TABLE)
+
+    with pytest.raises(Unavailable, match="1 of 2 rows left unprocessed"):
+        await table.bury([letter(1, 2 * PART_BYTES)])
+    assert client.keys() == [["0011/part-0001", "0011/part-0002"]]
+    await table.bury([letter(1, 2 * PART_BYTES)])
+
+    assert client.keys()[1:] == [["0011/part-0001", "0011/part-0002"], ["0011"]]
 
 
-async def test_a_table_that_never_takes_a_row_is_told_as_throttled():
-    """The caller looks at its lease before it goes on."""
-    client = Client(*[1] * TRIES)
-    with pytest.raises(Throttled, match=TABLE):
-        await DeadLetterTable(client, TABLE).bury([letter(1)])
-    assert len(client.requests) == TRIES
+async def test_the_first_record_of_an_aggregate_has_a_row_of_its_own():
+    """Its key differs from that of a plain record with the same sequence number."""
+    client = Client()
+    inside = letter(1)
+    inside.record.sub_sequence_number = 0
+    await DeadLetterTable(client, TABLE).bury([letter(1), inside])
+
+    assert client.keys() == [["0011", "0011.00000000"]]
 
 
 async def test_one_record_twice_in_a_burial_is_one_row():

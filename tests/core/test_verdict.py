@@ -1,6 +1,5 @@
 """What follows a failed attempt."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +11,6 @@ from headrace.core.verdict import (
     Raised,
     RetryAfter,
     RetryRules,
-    WriteRefused,
     judge,
     too_old,
 )
@@ -50,10 +48,9 @@ def test_the_delay_of_a_retry_stays_within_its_bounds(attempts, unit):
     assert 0 <= verdict.delay_s <= min(8.0, 0.5 * 2 ** (attempts - 1))
 
 
-@pytest.mark.parametrize(("failure", "reason"), [(AskedToReject(), "Rejected"), (WriteRefused(), "WriteRefused")])
-def test_what_another_attempt_cannot_mend_is_buried_at_once(failure, reason):
+def test_what_the_handler_rejects_is_buried_at_once():
     """Even where retries are unlimited."""
-    assert judge(failure, 1, RetryRules(maximum_attempts=-1), 0.5) == Bury(reason)
+    assert judge(AskedToReject(), 1, RetryRules(maximum_attempts=-1), 0.5) == Bury("Rejected")
 
 
 def test_a_handler_that_asks_for_a_delay_gets_it_but_no_extra_attempts():

@@ -130,9 +130,12 @@ class Fleet:
         base = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING)
         whole = replace(base, shard=shard or ShardRules(retry=FAST_RETRY), **rules)
         worker = Worker(ports, whole)
-        task = asyncio.create_task(worker.run(stop), name=name)
+        task = asyncio.create_task(self._run(worker, stop), name=name)
         self.members[name] = Member(name, worker, link, stop, task, observer)
         return self.members[name]
+
+    async def _run(self, worker: Worker, stop: asyncio.Event) -> None:
+        await worker.run(stop, await self.stream.describe())
 
     async def stop(self, *names: str) -> None:
         """Ask for a graceful stop and wait for it."""

@@ -121,8 +121,11 @@ class Run:
         rules = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING, shard=shard)
         worker, stop = Worker(ports, rules), asyncio.Event()
         sink.worker = worker
-        task = asyncio.create_task(worker.run(stop), name=name)
+        task = asyncio.create_task(self._work(worker, stop), name=name)
         self.members[name] = Member(worker, task, stop, wire, sink, weather)
+
+    async def _work(self, worker: Worker, stop: asyncio.Event) -> None:
+        await worker.run(stop, await self.stream.describe())
 
     def _handle(self, record: Record) -> Put:
         if is_poison(record.sequence_number):

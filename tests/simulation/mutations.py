@@ -31,7 +31,7 @@ def fence_before_take() -> None:
         return owner is not None and not leases.is_alive(owner)
 
     assignment._orphaned = orphaned
-    assignment._burials = lambda _: []
+    assignment._fences = lambda _: []
 
 
 def fence_at_the_observed_counter() -> None:
@@ -121,9 +121,9 @@ def an_absent_worker_is_tombstoned() -> None:
             return True
         return not leases.is_alive(fleet.workers[lease.owner])
 
-    original = assignment._burials
+    original = assignment._fences
     assignment._orphaned = orphaned
-    assignment._burials = lambda fleet: [a for a in original(fleet) if isinstance(a, assignment.Fence)]
+    assignment._fences = lambda fleet: [a for a in original(fleet) if isinstance(a, assignment.Fence)]
 
 
 def children_wait_for_their_parents() -> None:

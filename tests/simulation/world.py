@@ -172,8 +172,10 @@ class WatchedSink:
     longest_s: float = 3.0
 
     def check_right(self, shard: ShardId, worker: WorkerId | None, epoch: int) -> None:
-        """S3 and S5. A worker that adopted its own lease may still have a call of the last epoch under way: one sink
-        sends both, and keeps them in order.
+        """S3 and S5.
+
+        A worker that adopted its own lease may still have a call of the last epoch under way: one sink sends both, and
+        keeps them in order.
         """
         row = self.table.rows.get(leases.lease_key(self.stream, shard))
         if row is None:

@@ -7,22 +7,16 @@ a head row always has all of its payload.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-import structlog
-
 from headrace.aws.session import translated
-from headrace.core.backoff import Backoff, delay_s
-from headrace.errors import NotFound, Throttled
+from headrace.errors import NotFound, Unavailable
 from headrace.model import Checkpoint, DeadLetter, Record, ShardId, WorkerId
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
-
-log = structlog.get_logger(__name__)
 
 MOST_WRITES: Final = 25
 """Puts in one BatchWriteItem (API reference)."""
@@ -39,30 +33,21 @@ TEXT_BYTES: Final = 4096
 MARK: Final = " [cut]"
 """Ends a text of which not all was kept."""
 
-TRIES: Final = 8
-"""Rounds for rows that DynamoDB leaves unprocessed, before the caller is told that the table throttles."""
-
-BACKOFF: Final = Backoff(first_s=0.05, cap_s=2.0)
-
 Item: TypeAlias = dict[str, Any]
 """A row in DynamoDB's own notation."""
 
 
 class DeadLetterTable:
-    """Implements `ports.DeadLetters` on a table with string keys `pk` and `sk`.
+    """Implements `ports.DeadLetters` on a table with string keys `pk` and `sk`. Each request is sent once."""
 
-    `chance` draws from [0, 1) for the jitter of retries; without one the whole delay is waited.
-    """
-
-    def __init__(self, client: DynamoDBClient, table: str, chance: Callable[[], float] = lambda: 1.0) -> None:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
-        self._chance = chance
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Durable when it returns; the same letter again writes the same rows.
 
-        Raises Throttled when rows are still unprocessed after several rounds; those that are durable stay.
+        Raises Unavailable when DynamoDB left rows unprocessed: some may be durable, and a repeat writes them again.
         """
         by_key = {_key(letter.stream, letter.record): letter for letter in letters}
         await self._put(part for letter in by_key.values() for part in _parts(letter))
@@ -83,18 +68,12 @@ class DeadLetterTable:
             await self._put_batch(rows)
 
     async def _put_batch(self, rows: list[Item]) -> None:
-        waiting: Any = {self._table: [{"PutRequest": {"Item": row}} for row in rows]}
-        for attempt in range(1, TRIES + 1):
-            with translated("dynamodb", "BatchWriteItem"):
-                answer = await self._client.batch_write_item(RequestItems=waiting)
-            waiting = answer.get("UnprocessedItems")
-            if not waiting:
-                return
-            log.info(
-                "dead_letters_unprocessed", table=self._table, rows=sum(map(len, waiting.values())), attempt=attempt
-            )
-            await asyncio.sleep(delay_s(attempt, self._chance(), BACKOFF))
-        raise Throttled(f"dynamodb BatchWriteItem, {self._table}: rows still unprocessed after {TRIES} rounds")
+        wanted: Any = {self._table: [{"PutRequest": {"Item": row}} for row in rows]}
+        with translated("dynamodb", "BatchWriteItem"):
+            answer = await self._client.batch_write_item(RequestItems=wanted)
+        if left := answer.get("UnprocessedItems"):
+            count = sum(map(len, left.values()))
+            raise Unavailable(f"dynamodb BatchWriteItem, {self._table}: {count} of {len(rows)} rows left unprocessed")
 
     # --- reading ---
 
@@ -154,7 +133,7 @@ def _requests(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _key(stream: str, record: Record) -> tuple[str, str]:
-    position = Checkpoint.at(record.sequence_number, record.sub_sequence_number or -1)
+    position = Checkpoint.at(record.sequence_number, record.sub_sequence_number)
     return f"{stream}#{record.shard_id}", position.encode()
 
 

@@ -71,7 +71,7 @@ async def _main(settings: Settings) -> None:
                 stream=stream,
                 table=DynamoLeaseTable(clients.leases, settings.lease.table),
                 sink=sink,
-                dead_letters=DeadLetterTable(clients.dynamodb, settings.dead_letters.table, CHANCE),
+                dead_letters=DeadLetterTable(clients.leases, settings.dead_letters.table),
                 handler=handler or _mapping(settings, schema, description),
                 observer=Metrics(registry, clock, description.name),
                 clock=clock,
@@ -82,12 +82,12 @@ async def _main(settings: Settings) -> None:
             async with serve(answers, address=settings.ops.address, port=settings.ops.port) as port:
                 log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
                 _settle_down()
-                await _work(worker, stop, settings)
+                await _work(worker, stop, description, settings)
 
 
-async def _work(worker: Worker, stop: asyncio.Event, settings: Settings) -> None:
+async def _work(worker: Worker, stop: asyncio.Event, description: StreamDescription, settings: Settings) -> None:
     try:
-        await worker.run(stop)
+        await worker.run(stop, description)
     except StreamReplaced as replaced:
         mend = f"Set another HEADRACE_APPLICATION, or delete the rows of this stream from table {settings.lease.table}"
         raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(replaced), mend) from replaced

@@ -151,8 +151,8 @@ class Fleet:
 
 
 def plan(fleet: Fleet) -> list[Action]:
-    """What this worker should do now: burials of dead peers first, then the leases that fall to it."""
-    return [*_burials(fleet), *_acquisitions(fleet), *_requests(fleet)]
+    """What this worker should do now: dead peers are fenced first, then the leases that fall to it."""
+    return [*_fences(fleet), *_acquisitions(fleet), *_requests(fleet)]
 
 
 def orphans(fleet: Fleet) -> list[Lease]:
@@ -175,7 +175,7 @@ def shares(fleet: Fleet) -> dict[ShardId, WorkerId]:
     return given
 
 
-def _burials(fleet: Fleet) -> list[Action]:
+def _fences(fleet: Fleet) -> list[Action]:
     fences: list[Action] = [Fence(w, counter) for w, counter in sorted(fleet.silent.items()) if w != fleet.me]
     owners = {lease.owner for lease in fleet.leases.values() if lease.owner is not None and not lease.done}
     return [*fences, *(Tombstone(owner) for owner in sorted(owners - fleet.workers.keys() - {fleet.me}))]

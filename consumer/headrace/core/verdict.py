@@ -1,6 +1,7 @@
-"""What follows an attempt: settle, retry after a while, or bury.
+"""What follows a failed attempt: another one after a while, or burial. An attempt that did not fail settles its record.
 
-A closed set of outcomes; the flow executes them and infers nothing later. The rules are those of the Lambda event
+A closed set of outcomes; the flow executes them and infers nothing later. Two things bury a record whatever its attempts:
+its age (`too_old`), and a serving table that will never take its item. The rules are those of the Lambda event
 source mapping, per record: N retries are 1 + N calls, -1 means no limit, and a record older than the age limit is
 buried before a call rather than after it. Throttling and outages of AWS never come here: they are not attempts.
 """
@@ -8,7 +9,7 @@ buried before a call rather than after it. Throttling and outages of AWS never c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from headrace.core.backoff import Backoff, delay_s
 from headrace.model import Record
@@ -62,12 +63,7 @@ class AskedToRetry:
     after_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRefused:
-    """The sink will never take one of the record's writes."""
-
-
-Failure: TypeAlias = Raised | AskedToReject | AskedToRetry | WriteRefused
+Failure: TypeAlias = Raised | AskedToReject | AskedToRetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +88,14 @@ def judge(failure: Failure, attempts: int, rules: RetryRules, unit: float) -> Ve
     match failure:
         case AskedToReject():
             return Bury(REJECTED)
-        case WriteRefused():
-            return Bury(WRITE_REFUSED)
         case Raised() | AskedToRetry():
             if rules.maximum_attempts != UNLIMITED and attempts > rules.maximum_attempts:
                 return Bury(RETRY_ATTEMPTS_EXHAUSTED)
             if isinstance(failure, AskedToRetry) and failure.after_s is not None:
                 return RetryAfter(failure.after_s)
             return RetryAfter(delay_s(attempts, unit, rules.backoff))
+        case _:
+            assert_never(failure)
 
 
 def too_old(record: Record, wall_s: float, rules: RetryRules) -> bool:

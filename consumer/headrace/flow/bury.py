@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from headrace.core.verdict import RECORD_AGE_EXCEEDED, WRITE_REFUSED
-from headrace.errors import AwsError, LeaseLost, Reject
+from headrace.errors import AwsError, Reject
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
 from headrace.model import DeadLetter, Record, WorkerId
@@ -62,8 +62,7 @@ class Burial:
         letters = [self._letter(records[index], cause) for index, cause in causes.items()]
 
         async def store() -> None:
-            if not self._term.permits():
-                raise LeaseLost(f"{self._term.lease.shard_id}: the lease is no longer trusted")
+            self._term.insist()
             await self._ports.dead_letters.bury(letters)
 
         await persist("bury", store, self._ports.chance, self._destination_failed)

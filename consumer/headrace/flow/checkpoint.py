@@ -91,9 +91,11 @@ class Checkpoints:
     async def _pass_on(self, transition: str, request: UpdateRow) -> None:
         shard = self._term.lease.shard_id
         outcome = await persist(transition, lambda: self._ports.table.apply(request), self._ports.chance)
-        self._ports.observer.lease_changed(shard, transition)
-        done = f"lease_{transition}" if isinstance(outcome, Applied) else "lease_gone"
-        log.info(done, shard=shard, epoch=self._term.epoch)
+        if isinstance(outcome, Applied):
+            self._ports.observer.lease_changed(shard, transition)
+            log.info("lease_passed_on", shard=shard, epoch=self._term.epoch, transition=transition)
+        else:
+            log.warning("lease_gone", shard=shard, epoch=self._term.epoch, transition=transition)
 
     def _still_mine(self, row: Row | None) -> bool:
         return row is not None and row.get("own") == self._me and row["ep"] == self._term.epoch

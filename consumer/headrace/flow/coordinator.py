@@ -163,8 +163,8 @@ class Coordinator:
     async def _act(self) -> None:
         if not self._trust.permits():
             return
-        buried = [await self._bury(a) for a in plan(self._fleet()) if isinstance(a, Fence | Tombstone)]
-        if any(buried):
+        fenced = [await self._fence(a) for a in plan(self._fleet()) if isinstance(a, Fence | Tombstone)]
+        if any(fenced):
             await self._read_workers()
             await self._read_leases()
         planned = plan(self._fleet())
@@ -177,7 +177,7 @@ class Coordinator:
                 self._wish(action.lease)
         await self._forget_finished()
 
-    async def _bury(self, action: Fence | Tombstone) -> bool:
+    async def _fence(self, action: Fence | Tombstone) -> bool:
         wall_s = self._ports.clock.wall().timestamp()
         match action:
             case Fence(worker, counter):
@@ -225,7 +225,7 @@ class Coordinator:
         self._view.orphaned.pop(lease.shard_id, None)
         self._view.leases[lease.shard_id] = lease
         self.generation += 1
-        log.info(f"lease_{transition}", shard=lease.shard_id, epoch=lease.epoch)  # noqa: G004 - one of four names
+        log.info("lease_opened", shard=lease.shard_id, epoch=lease.epoch, transition=transition)
         self._ports.observer.lease_changed(lease.shard_id, transition)
         self._opened(term)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -31,7 +31,7 @@ from headrace.core.verdict import (
     judge,
     too_old,
 )
-from headrace.errors import LeaseLost, Reject, Retry
+from headrace.errors import Reject, Retry
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.bury import Burial, Cause
 from headrace.flow.term import Term
@@ -98,7 +98,7 @@ class Delivery:
 
     async def deliver(self, records: Sequence[Record]) -> None:
         """Hand a batch to the handler and its writes to the sink. Raises LeaseLost."""
-        self._insist()
+        self._term.insist()
         submission = Submission(self._tracker.admit(records), dict(enumerate(records)))
         started = self._ports.clock.now()
         self._give_up_old(submission)
@@ -126,7 +126,7 @@ class Delivery:
                 self._failed(submission, Waiting(submission.span, index, record), error)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-                self._insist()
+                self._term.insist()
         return writes
 
     async def _call_async(self, submission: Submission) -> Writes:
@@ -148,15 +148,12 @@ class Delivery:
         return sorted(writes, key=_index)
 
     async def _call_next(self, submission: Submission, index: int, writes: Writes) -> None:
+        self._term.insist()
         record = submission.records[index]
         if record.partition_key in self.parking:
             self._follow(submission, index)
-            return
-        try:
-            answer = await self._ports.handler.call(record)
-            writes.extend([(index, effect) for effect in effects_of(answer)])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is this record's failure
-            self._failed(submission, Waiting(submission.span, index, record), error)
+        else:
+            writes.extend(await self._called(submission, Waiting(submission.span, index, record)))
 
     # --- fail and try again --------------------------------------------------------------------------------------------
 
@@ -166,7 +163,7 @@ class Delivery:
         if key is None:
             return False
         while key in self.parking:
-            self._insist()
+            self._term.insist()
             waiting = self.parking.head(key)
             submission = Submission(waiting.span, {waiting.index: waiting.record})
             writes = await self._attempt(submission, waiting)
@@ -180,10 +177,13 @@ class Delivery:
         if too_old(waiting.record, self._wall_s(), self._rules):
             submission.causes[waiting.index] = Cause.too_old(waiting.attempts)
             return []
-        record = msgspec.structs.replace(waiting.record, attempt=waiting.attempts + 1)
-        submission.records[waiting.index] = record
+        submission.records[waiting.index] = msgspec.structs.replace(waiting.record, attempt=waiting.attempts + 1)
+        return await self._called(submission, waiting)
+
+    async def _called(self, submission: Submission, waiting: Waiting) -> Writes:
+        """Call the handler with one record; what `_call` does inline for the sake of speed."""
         try:
-            answer: Any = self._ports.handler.call(record)
+            answer: Any = self._ports.handler.call(submission.records[waiting.index])
             if self._ports.handler.is_async:
                 answer = await answer
             return [(waiting.index, effect) for effect in effects_of(answer)]
@@ -202,6 +202,8 @@ class Delivery:
                 self._burial.tell_failure(waiting.record, error, attempts, delay_s)
             case Bury(reason):
                 submission.causes[waiting.index] = Cause.raised(error, reason, attempts)
+            case verdict:
+                assert_never(verdict)
 
     def _park(self, waiting: Waiting, due: Instant) -> None:
         key = waiting.record.partition_key
@@ -225,7 +227,7 @@ class Delivery:
 
     async def _submit(self, submission: Submission, writes: Writes) -> None:
         if writes:
-            self._insist()
+            self._term.insist()
             submission.answer = self._ports.sink.submit(writes, self._term.permits)
             self._answers.add(submission.answer)
             submission.answer.add_done_callback(self._answers.discard)
@@ -270,10 +272,6 @@ class Delivery:
             self._ports.observer.records_settled(self._term.lease.shard_id, good, oldest)
         self._let_go(sum(len(record.data) for record in records.values()) + RECORD_OVERHEAD * len(records))
         self.moved.set()
-
-    def _insist(self) -> None:
-        if not self._term.permits():
-            raise LeaseLost(f"{self._term.lease.shard_id}: the lease is no longer trusted")
 
     def _wall_s(self) -> float:
         return self._ports.clock.wall().timestamp()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from headrace.core.tenure import LeaseTiming, Tenure
+from headrace.errors import LeaseLost
 from headrace.model import Lease
 from headrace.ports import Clock
 
 
 class Trust:
-    """The worker's own trust, moved forward by its heartbeat and asked before every call that changes something."""
+    """The worker's own trust, moved forward by its heartbeat and asked before every write to sink or dead letters.
+
+    Writes to the lease table need none: each carries the condition that makes it safe.
+    """
 
     def __init__(self, clock: Clock, timing: LeaseTiming) -> None:
         self._clock = clock
@@ -44,6 +48,11 @@ class Term:
     def end(self) -> None:
         """Give up the right to act, before the write that passes the lease on is sent, or because it was lost."""
         self._over = True
+
+    def insist(self) -> None:
+        """Raise LeaseLost unless a call under this lease may start now."""
+        if not self.permits():
+            raise LeaseLost(f"{self.lease.shard_id}: the lease is no longer trusted")
 
     def permits(self) -> bool:
         """Whether a call under this lease may start now."""

@@ -24,7 +24,7 @@ from headrace.flow.handoff import Counterparts, Handoffs
 from headrace.flow.heartbeat import Heart, Vitals
 from headrace.flow.shard import ShardRules, ShardRun, Workplace
 from headrace.flow.term import Term, Trust
-from headrace.model import StartPosition, WorkerId
+from headrace.model import StartPosition, StreamDescription, WorkerId
 from headrace.ports import Ports
 
 log = structlog.get_logger(__name__)
@@ -53,10 +53,13 @@ class Worker:
         self._rules = rules
         self._longest_rest_s = 3 * rules.timing.duration_s
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Raises StreamReplaced when the leases belong to another stream."""
+    async def run(self, stop: asyncio.Event, description: StreamDescription) -> None:
+        """Work on the described stream until `stop` is set.
+
+        Raises StreamReplaced when the leases belong to another stream of that name.
+        """
         discovery = Discovery(self._ports, self._rules.stream)
-        await discovery.open(await self._ports.stream.describe(), self._rules.start)
+        await discovery.open(description, self._rules.start)
         while not stop.is_set():
             self.incarnation = Incarnation(self._ports, self._rules, discovery)
             try:
