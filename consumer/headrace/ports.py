@@ -114,25 +114,29 @@ class Handler:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardProbe:
-    """What a running shard can tell at any moment, asked at scrape time so that a stuck shard shows."""
+class ShardStatus:
+    """What a running shard can tell at a moment.
 
-    oldest_open_arrival_s: Callable[[], float | None]
-    """Arrival (epoch seconds) of the oldest record read and not settled; None when there is none."""
-    open_records: Callable[[], int]
-    retrying_records: Callable[[], int]
-    behind_s: Callable[[], float]
-    """The last page's distance to the tip, as the source gave it."""
-    last_progress: Callable[[], Instant]
-    """When the checkpoint's mark last moved, or the shard was last found to be at the tip."""
+    `oldest_open_arrival_s` is the arrival (epoch seconds) of the oldest record read and not settled, None when there is
+    none; `behind_s` the last page's distance to the tip as the source gave it. `last_progress` is when the checkpoint's
+    mark last moved, or the shard was found to be at its tip with nothing open.
+    """
+
+    shard_id: ShardId
     epoch: int
+    checkpoint: str
+    open_records: int
+    retrying_records: int
+    oldest_open_arrival_s: float | None
+    behind_s: float
+    last_progress: Instant
 
 
 class Observer(Protocol):
     """What the flow tells about itself: at most a few calls a batch, never one per record on the good path."""
 
-    def shard_opened(self, shard: ShardId, probe: ShardProbe) -> None:
-        """A shard's run began."""
+    def shard_opened(self, shard: ShardId, status: Callable[[], ShardStatus]) -> None:
+        """A shard's run began; `status` may be asked at any moment while it lasts, so that a stuck shard shows."""
 
     def shard_closed(self, shard: ShardId) -> None:
         """A shard's run ended: whatever is shown per shard must go."""

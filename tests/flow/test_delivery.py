@@ -288,3 +288,38 @@ async def test_a_batch_waits_for_its_window_and_no_longer():
         await f.until(f.all_written)
 
         assert 5 <= f.calls[0].at - put_at <= 6
+
+
+async def test_a_record_that_waits_for_its_batch_shows_in_the_lag():
+    """A window of five minutes must not look like a shard at its tip."""
+    async with fleet() as f:
+        worker = f.start(shard=ShardRules(batch=BatchRules(size=100, window_s=300.0)))
+        await f.until(lambda: worker.observer.running)
+        f.put(1)
+        put_at = f.clock.wall().timestamp()
+        await asyncio.sleep(60)
+
+        (status,) = (ask() for ask in worker.observer.running.values())
+        assert status.open_records == 1
+        assert status.oldest_open_arrival_s == pytest.approx(put_at, abs=0.1)
+
+
+async def test_progress_stands_still_while_one_record_holds_the_mark_and_goes_on_at_the_tip():
+    """What tells a stuck shard from an idle one."""
+
+    def handle(record):
+        if record.data == b"0":
+            raise Retry(timedelta(seconds=50))
+        return put_item(record)
+
+    async with fleet() as f:
+        worker = f.start(handle=handle, shard=ShardRules(retry=FAST_RETRY))
+        await asyncio.sleep(20)
+        (status,) = (ask() for ask in worker.observer.running.values())
+        assert f.clock.now() - status.last_progress <= 1
+
+        f.put(100)
+        await asyncio.sleep(40)
+
+        (status,) = (ask() for ask in worker.observer.running.values())
+        assert f.clock.now() - status.last_progress >= 39

@@ -9,7 +9,7 @@ from headrace.core import verdict
 from headrace.model import Instant, ShardId
 from headrace.ops.catalogue import CATALOGUE
 from headrace.ops.metrics import Metrics, process_registry
-from headrace.ports import Observer, ShardProbe
+from headrace.ports import Observer, ShardStatus
 from headrace.testing.observer import RecordingObserver
 
 WALL_S = 1_800_000_000.0
@@ -33,14 +33,16 @@ class FakeShard:
     oldest = None
     behind = 0.0
 
-    def probe(self):
-        return ShardProbe(
-            oldest_open_arrival_s=lambda: self.oldest,
-            open_records=lambda: 3,
-            retrying_records=lambda: 1,
-            behind_s=lambda: self.behind,
-            last_progress=lambda: Instant(40.0),
+    def status(self):
+        return ShardStatus(
+            shard_id=ONE,
             epoch=7,
+            checkpoint="000",
+            open_records=3,
+            retrying_records=1,
+            oldest_open_arrival_s=self.oldest,
+            behind_s=self.behind,
+            last_progress=Instant(40.0),
         )
 
 
@@ -78,7 +80,7 @@ def test_both_observers_have_every_method_of_the_port(metrics):
 
 def test_every_metric_of_the_catalogue_is_exposed_and_no_other(registry, metrics):
     """The documented table is the truth."""
-    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.shard_opened(ONE, FakeShard().status)
     exposed = {family.name for family in registry.collect()}
     assert exposed == {metric.name.removesuffix("_total") for metric in CATALOGUE}
 
@@ -100,7 +102,7 @@ def test_counters_start_at_zero_so_that_the_first_event_is_an_increase(registry,
     assert value(registry, "headrace_dead_letters_total", reason=verdict.REJECTED) == 0
     assert value(registry, "headrace_records_total", outcome="buried") == 0
     assert value(registry, "headrace_destination_failures_total") == 0
-    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.shard_opened(ONE, FakeShard().status)
     assert value(registry, "headrace_fetch_total", shard=ONE, result="throttled") == 0
 
 
@@ -108,7 +110,7 @@ def test_the_lag_of_a_stuck_shard_grows_while_nothing_happens(registry, metrics,
     """It is computed at each scrape from the oldest open record."""
     shard = FakeShard()
     shard.oldest = WALL_S - 30
-    metrics.shard_opened(ONE, shard.probe())
+    metrics.shard_opened(ONE, shard.status)
     assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 30
     clock.passed = 600
     assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 630
@@ -117,7 +119,7 @@ def test_the_lag_of_a_stuck_shard_grows_while_nothing_happens(registry, metrics,
 def test_the_lag_is_zero_at_the_tip_and_the_sources_word_otherwise(registry, metrics):
     """Nothing open at the tip is no lag; nothing open behind it is what the last page said."""
     shard = FakeShard()
-    metrics.shard_opened(ONE, shard.probe())
+    metrics.shard_opened(ONE, shard.status)
     assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 0
     shard.behind = 12.5
     assert value(registry, "headrace_shard_lag_seconds", shard=ONE) == 12.5
@@ -127,13 +129,13 @@ def test_the_lag_is_zero_at_the_tip_and_the_sources_word_otherwise(registry, met
 
 def test_progress_is_shown_as_a_time_of_day(registry, metrics):
     """Ten monotonic seconds ago."""
-    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.shard_opened(ONE, FakeShard().status)
     assert value(registry, "headrace_shard_last_progress_timestamp_seconds", shard=ONE) == WALL_S - 10
 
 
 def test_what_is_told_is_counted(registry, metrics):
     """Each event reaches its metric."""
-    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.shard_opened(ONE, FakeShard().status)
     metrics.page_fetched(ONE, 10, 4096)
     metrics.page_fetched(ONE, 0, 0)
     metrics.fetch_failed(ONE, "throttled")
@@ -178,7 +180,7 @@ def test_what_is_told_is_counted(registry, metrics):
 def test_a_closed_shard_leaves_no_series_behind(registry, metrics):
     """Two workers that show one shard make lag lie; reshards would add series for good."""
     for shard in (ONE, TWO):
-        metrics.shard_opened(shard, FakeShard().probe())
+        metrics.shard_opened(shard, FakeShard().status)
         metrics.page_fetched(shard, 1, 1)
     metrics.shard_closed(ONE)
     assert shards_shown(registry) == {TWO}
@@ -186,7 +188,7 @@ def test_a_closed_shard_leaves_no_series_behind(registry, metrics):
 
 def test_an_event_after_the_close_does_not_bring_the_series_back(registry, metrics):
     """A late page of a lost shard is none of ours."""
-    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.shard_opened(ONE, FakeShard().status)
     metrics.shard_closed(ONE)
     metrics.shard_closed(ONE)
     metrics.page_fetched(ONE, 1, 1)
@@ -198,7 +200,7 @@ def test_an_event_after_the_close_does_not_bring_the_series_back(registry, metri
 
 def test_totals_survive_the_shard_that_they_came_from(registry, metrics):
     """A dead letter just before a handoff must not vanish with the series."""
-    metrics.shard_opened(ONE, FakeShard().probe())
+    metrics.shard_opened(ONE, FakeShard().status)
     metrics.records_buried(ONE, 1, verdict.WRITE_REFUSED)
     metrics.shard_closed(ONE)
     assert value(registry, "headrace_dead_letters_total", reason=verdict.WRITE_REFUSED) == 1
@@ -217,9 +219,9 @@ def test_the_process_registry_shows_memory_and_cpu_and_no_created_series(clock):
 def test_the_recording_observer_keeps_what_it_was_told_in_order():
     """For tests of flows and handlers."""
     observer = RecordingObserver()
-    observer.shard_opened(ONE, FakeShard().probe())
+    observer.shard_opened(ONE, FakeShard().status)
     observer.page_fetched(ONE, 2, 10)
     observer.shard_closed(ONE)
     assert observer.calls == [("shard_opened", ONE), ("page_fetched", ONE, 2, 10), ("shard_closed", ONE)]
     assert observer.named("page_fetched") == [(ONE, 2, 10)]
-    assert observer.probes == {}
+    assert observer.running == {}

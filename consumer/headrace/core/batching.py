@@ -38,6 +38,11 @@ class Batcher:
             self._pages.append((list(reversed(records)), now))
             self.waiting += len(records)
 
+    @property
+    def oldest_arrival_s(self) -> float | None:
+        """Arrival of the oldest record held, in epoch seconds; None while there is nothing."""
+        return self._pages[0][0][-1].arrival_s if self._pages else None
+
     def due_at(self) -> Instant | None:
         """When the next batch may go out: -inf for at once, None while there is nothing."""
         if not self.waiting:

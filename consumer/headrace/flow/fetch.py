@@ -29,7 +29,10 @@ FIRST_GUESS: Final = 2048
 
 
 class Fetcher:
-    """Reads one shard from a lease's checkpoint on; `take_in` gets the records of every page that has any."""
+    """Reads one shard from a lease's checkpoint on; `take_in` gets the records of every page that has any.
+
+    `at_the_tip` is called when a page shows that there is nothing more to read for now.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Fetcher:
         budget: Budget,
         pace: PaceRules,
         take_in: Callable[[list[Record]], None],
+        at_the_tip: Callable[[], None],
     ) -> None:
         self.held = 0
         """Bytes of this shard's records in memory."""
@@ -48,6 +52,7 @@ class Fetcher:
         self._budget = budget
         self._pace = Pace(pace)
         self._take_in = take_in
+        self._at_the_tip = at_the_tip
         self._position: Checkpoint = lease.checkpoint
         self._iterator: str | None = None
         self._record_size = FIRST_GUESS
@@ -106,6 +111,8 @@ class Fetcher:
             self._position = Checkpoint.at(last.sequence_number)
             self._record_size = max(1, taken // len(page.records))
             self._take_in(page.records)
+        elif page.behind_s == 0:
+            self._at_the_tip()
 
     async def _failed(self, error: AwsError) -> None:
         self._failures += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -26,7 +26,7 @@ from headrace.flow.fetch import Fetcher
 from headrace.flow.finish import Discover, Finish
 from headrace.flow.term import Term
 from headrace.model import Instant, Record, WorkerId
-from headrace.ports import Ports, ShardProbe
+from headrace.ports import Ports, ShardStatus
 
 log = structlog.get_logger(__name__)
 
@@ -79,31 +79,24 @@ class ShardRun:
         self._last_progress: Instant = place.ports.clock.now()
         ports, lease = place.ports, term.lease
         self._tracker = Tracker(lease.checkpoint)
+        self._marked = lease.checkpoint
         self._batcher = Batcher(place.rules.batch)
-        self._fetcher = Fetcher(lease, ports, place.budget, place.rules.pace, self._take_in)
+        self._fetcher = Fetcher(lease, ports, place.budget, place.rules.pace, self._take_in, self._at_the_tip)
         self._checkpoints = Checkpoints(place.me, place.stream, term, ports, lambda: self._tracker.mark)
         burial = Burial(place.me, place.stream, term, ports)
         self._delivery = Delivery(term, ports, place.rules.retry, self._tracker, burial, self._settled)
 
     async def run(self) -> None:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
-        shard = self._term.lease.shard_id
-        self._place.ports.observer.shard_opened(shard, self._probe())
+        self._place.ports.observer.shard_opened(self._term.lease.shard_id, self.status)
         try:
-            await self._read()
-            if self._tracker.drained:
-                await Finish(
-                    self._place.me, self._place.stream, self._term, self._place.ports, self._place.discover
-                ).end(self._fetcher.children)
-            elif self._heir is not None:
-                await self._checkpoints.hand_over(self._heir)
-            else:
-                await self._checkpoints.release()
+            await self._process()
+            await self._conclude()
         finally:
             self._term.end()
             self._delivery.abandon()
             self._fetcher.let_go(self._fetcher.held)
-            self._place.ports.observer.shard_closed(shard)
+            self._place.ports.observer.shard_closed(self._term.lease.shard_id)
 
     def stop(self, heir: WorkerId | None = None) -> None:
         """Ask for a graceful end: no more fetching; what is in flight is finished, within `drain_s`.
@@ -116,20 +109,22 @@ class ShardRun:
         self._heir = self._heir or heir
         self._wake.set()
 
-    def status(self) -> dict[str, Any]:
-        """What it is doing, for people."""
+    def status(self) -> ShardStatus:
+        """What it is doing at this moment."""
         oldest = self._tracker.oldest_open_arrival_s
-        return {
-            "shard": self._term.lease.shard_id,
-            "checkpoint": self._tracker.mark.encode(),
-            "open_records": self._tracker.open_records,
-            "retrying_records": self._delivery.parking.waiting,
-            "oldest_open_arrival_s": oldest,
-            "behind_s": self._fetcher.behind_s,
-            "since_progress_s": round(self._place.ports.clock.now() - self._last_progress, 3),
-        }
+        return ShardStatus(
+            shard_id=self._term.lease.shard_id,
+            epoch=self._term.epoch,
+            checkpoint=self._tracker.mark.encode(),
+            open_records=self._tracker.open_records + self._batcher.waiting,
+            retrying_records=self._delivery.parking.waiting,
+            oldest_open_arrival_s=self._batcher.oldest_arrival_s if oldest is None else oldest,
+            behind_s=self._fetcher.behind_s,
+            last_progress=self._last_progress,
+        )
 
-    async def _read(self) -> None:
+    async def _process(self) -> None:
+        """Fetch, batch, deliver, settle and checkpoint, side by side, until there is nothing more to do here."""
         shard, rules = self._term.lease.shard_id, self._place.rules
         checkpoints = self._checkpoints.run(self._delivery.moved, rules.checkpoint_interval_s)
         try:
@@ -154,9 +149,13 @@ class ShardRun:
             self._ended = True
             self._wake.set()
 
+    def _at_the_tip(self) -> None:
+        if not (self._tracker.open_records or self._batcher.waiting):
+            self._last_progress = self._place.ports.clock.now()
+
     def _take_in(self, records: list[Record]) -> None:
         self._batcher.add(records, self._place.ports.clock.now())
-        self._make_room()
+        self._update_room()
         self._wake.set()
 
     async def _deliver_all(self) -> None:
@@ -189,7 +188,7 @@ class ShardRun:
         due = self._batcher.due_at()
         if due is not None and (due <= now or self._ended):
             await self._delivery.deliver(self._batcher.take())
-            self._make_room()
+            self._update_room()
             return
         await self._wait(min((d for d in (due, self._delivery.parking.next_due()) if d is not None), default=None))
 
@@ -203,10 +202,21 @@ class ShardRun:
         except TimeoutError:
             return
 
+    async def _conclude(self) -> None:
+        """Finish the shard, pass its lease on, or release it."""
+        place = self._place
+        if self._tracker.drained:
+            finish = Finish(place.me, place.stream, self._term, place.ports, place.discover)
+            await finish.end(self._fetcher.children)
+        elif self._heir is not None:
+            await self._checkpoints.hand_over(self._heir)
+        else:
+            await self._checkpoints.release()
+
     def _all_delivered(self) -> bool:
         return self._ended and not self._batcher.waiting and not len(self._delivery.parking)
 
-    def _make_room(self) -> None:
+    def _update_room(self) -> None:
         if self._tracker.span_records + self._batcher.waiting < LONGEST_SPAN:
             self._room.set()
         else:
@@ -215,15 +225,7 @@ class ShardRun:
     def _settled(self, size: int) -> None:
         self._fetcher.let_go(size)
         self._checkpoints.count(size)
-        self._last_progress = self._place.ports.clock.now()
-        self._make_room()
-
-    def _probe(self) -> ShardProbe:
-        return ShardProbe(
-            oldest_open_arrival_s=lambda: self._tracker.oldest_open_arrival_s,
-            open_records=lambda: self._tracker.open_records,
-            retrying_records=lambda: self._delivery.parking.waiting,
-            behind_s=lambda: self._fetcher.behind_s,
-            last_progress=lambda: self._last_progress,
-            epoch=self._term.epoch,
-        )
+        if self._tracker.mark != self._marked:
+            self._marked = self._tracker.mark
+            self._last_progress = self._place.ports.clock.now()
+        self._update_room()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
@@ -24,8 +24,8 @@ from headrace.flow.handoff import Counterparts, Handoffs
 from headrace.flow.heartbeat import Heart, Vitals
 from headrace.flow.shard import ShardRules, ShardRun, Workplace
 from headrace.flow.term import Term, Trust
-from headrace.model import StartPosition, StreamDescription, WorkerId
-from headrace.ports import Ports
+from headrace.model import Instant, StartPosition, StreamDescription, WorkerId
+from headrace.ports import Ports, ShardStatus
 
 log = structlog.get_logger(__name__)
 
@@ -133,7 +133,8 @@ class Incarnation:
 
     def status(self) -> dict[str, Any]:
         """What there is to tell about it."""
-        shards = [{"epoch": term.epoch, **run.status()} for term, run in self._runs.items()]
+        now = self._ports.clock.now()
+        shards = [_shown(run.status(), now) for run in self._runs.values()]
         return {"worker": self.me, "state": self._state, "trusted": self.trust.permits(), "shards": shards}
 
     async def _work(self, stop: asyncio.Event) -> None:
@@ -204,3 +205,9 @@ class Incarnation:
 def _token(chance: Callable[[], float]) -> str:
     """128 random bits: no two starts of any worker ever share an id."""
     return "".join(f"{int(chance() * 2**32):08x}" for _ in range(4))
+
+
+def _shown(status: ShardStatus, now: Instant) -> dict[str, Any]:
+    """For people: how long ago instead of an instant of this process's own clock."""
+    facts = asdict(status)
+    return {**facts, "since_progress_s": round(now - facts.pop("last_progress"), 3)}

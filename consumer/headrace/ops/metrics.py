@@ -14,7 +14,7 @@ import headrace
 from headrace.model import ShardId
 from headrace.ops import catalogue
 from headrace.ops.catalogue import Metric
-from headrace.ports import Clock, ShardProbe
+from headrace.ports import Clock, ShardStatus
 
 
 def process_registry() -> CollectorRegistry:
@@ -33,7 +33,7 @@ class Metrics:
         self._registry = registry
         self._clock = clock
         self._stream = stream
-        self._shards: dict[ShardId, ShardProbe] = {}
+        self._shards: dict[ShardId, Callable[[], ShardStatus]] = {}
         self._counters = {metric: self._counter(metric) for metric in catalogue.CATALOGUE if metric.kind == "counter"}
         self._histograms = {
             metric: self._histogram(metric) for metric in catalogue.CATALOGUE if metric.kind == "histogram"
@@ -58,9 +58,9 @@ class Metrics:
 
     # --- shards -------------------------------------------------------------------------------------------------------
 
-    def shard_opened(self, shard: ShardId, probe: ShardProbe) -> None:
+    def shard_opened(self, shard: ShardId, status: Callable[[], ShardStatus]) -> None:
         """Show the shard, its counters at 0."""
-        self._shards[shard] = probe
+        self._shards[shard] = status
         for metric in _per_shard():
             for child in _children(metric, self._stream, shard):
                 self._counters[metric].labels(*child)
@@ -138,38 +138,39 @@ class Metrics:
 class _RunningShards(Collector):
     """Gauges asked of the shards at each scrape: a stuck shard's lag grows instead of standing still."""
 
-    shards: dict[ShardId, ShardProbe]
+    shards: dict[ShardId, Callable[[], ShardStatus]]
     clock: Clock
     stream: str
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One family for each gauge of the catalogue that is about shards."""
+        shown = {shard: status() for shard, status in self.shards.items()}
         for metric, ask in self._questions().items():
             family = GaugeMetricFamily(*_named(metric), labels=metric.labels)
-            for shard, probe in self.shards.items():
-                family.add_metric([self.stream, shard], ask(probe))
+            for shard, status in shown.items():
+                family.add_metric([self.stream, shard], ask(status))
             yield family
         held = GaugeMetricFamily(*_named(catalogue.SHARDS_HELD), labels=catalogue.SHARDS_HELD.labels)
         held.add_metric([self.stream], len(self.shards))
         yield held
 
-    def _questions(self) -> dict[Metric, Callable[[ShardProbe], float]]:
+    def _questions(self) -> dict[Metric, Callable[[ShardStatus], float]]:
         wall_s = self.clock.wall().timestamp()
         now = self.clock.now()
         return {
-            catalogue.SHARD_LAG: lambda probe: lag_s(probe, wall_s),
-            catalogue.SHARD_SOURCE_LAG: lambda probe: probe.behind_s(),
-            catalogue.SHARD_PROGRESS: lambda probe: wall_s - (now - probe.last_progress()),
-            catalogue.SHARD_OPEN: lambda probe: probe.open_records(),
-            catalogue.SHARD_RETRYING: lambda probe: probe.retrying_records(),
-            catalogue.SHARD_EPOCH: lambda probe: probe.epoch,
+            catalogue.SHARD_LAG: lambda status: lag_s(status, wall_s),
+            catalogue.SHARD_SOURCE_LAG: lambda status: status.behind_s,
+            catalogue.SHARD_PROGRESS: lambda status: wall_s - (now - status.last_progress),
+            catalogue.SHARD_OPEN: lambda status: status.open_records,
+            catalogue.SHARD_RETRYING: lambda status: status.retrying_records,
+            catalogue.SHARD_EPOCH: lambda status: status.epoch,
         }
 
 
-def lag_s(probe: ShardProbe, wall_s: float) -> float:
+def lag_s(status: ShardStatus, wall_s: float) -> float:
     """Seconds behind: age of the oldest open record; with none open, what the source said (0 at the tip)."""
-    oldest = probe.oldest_open_arrival_s()
-    return probe.behind_s() if oldest is None else max(0.0, wall_s - oldest)
+    oldest = status.oldest_open_arrival_s
+    return status.behind_s if oldest is None else max(0.0, wall_s - oldest)
 
 
 def _per_shard() -> list[Metric]:

@@ -45,7 +45,7 @@ class StreamSettings(Group):
     """Stream name, or its ARN to read a stream of another account."""
 
     starting_position: Annotated[StartPosition, PlainValidator(units.start_position)] = TrimHorizon()
-    """Where a shard without a checkpoint begins: TRIM_HORIZON (oldest record), LATEST (what arrives after the first start) or an ISO 8601 instant. Losing nothing is the default."""
+    """Where the application begins at its first start: TRIM_HORIZON (oldest record), LATEST (what arrives from then on) or an ISO 8601 instant. Shards that appear later are read from their beginning. Losing nothing is the default."""
 
     consumer: Annotated[str, BeforeValidator(units.choice("polling", planned=("fan-out",)))] = "polling"
     """How shards are read: polling (GetRecords; no charge, 2 MB/s per shard shared by all consumers)."""
@@ -120,7 +120,7 @@ class RetrySettings(Group):
     """A record older than this is buried instead of handled; -1 is no limit."""
 
     bisect: bool = True
-    """Whether a failing batch is split in two (the ESM's BisectBatchOnFunctionError). Record handlers fail record by record and need no split."""
+    """Whether a failing batch is split in two (the ESM's BisectBatchOnFunctionError). Record handlers and the item mapping fail record by record and need no split, so it makes no difference to them."""
 
 
 class DeadLetterSettings(Group):
@@ -150,14 +150,14 @@ class LeaseSettings(Group):
     """Most leases this worker may hold, for a machine that is smaller than the others; leases that nobody may take stay unread."""
 
     worker_id: Annotated[str, BeforeValidator(texts.worker_id), Shown("<host name>-<random>")] = ""
-    """Name of this worker in leases, logs and metrics; unique in the fleet."""
+    """Name of this worker: its id in leases and logs is the name and 128 random bits, new at each start."""
 
 
 class CheckpointSettings(Group):
     """How often progress is stored."""
 
     interval: Annotated[Duration, AfterValidator(units.within(100 * _ms, 60 * _s))] = 1 * _s
-    """Longest time a settled record waits for its checkpoint, and so the most that is repeated after a crash. One write a second and shard is the default."""
+    """Longest time a settled record waits for its checkpoint. After a crash everything behind the checkpoint is repeated: this long, and what came after a record that was still being retried. One write a second and shard is the default."""
 
 
 class OpsSettings(Group):
@@ -181,7 +181,7 @@ class FetchSettings(Group):
     """What is read ahead."""
 
     buffer: Annotated[Size, AfterValidator(units.within(_MIB, 16 * 1024 * _MIB)), Shown("64MiB")] = 64 * _MIB
-    """Bytes of payload read and not settled, for all shards of the worker together; past it fetching waits."""
+    """Bytes of records read and not settled, for all shards of the worker together; past it fetching waits. Each shard may hold 1 MiB whatever the others do, so with many shards it is 1 MiB for each."""
 
 
 class LogSettings(Group):

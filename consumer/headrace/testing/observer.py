@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from headrace.model import ShardId
-from headrace.ports import ShardProbe
+from headrace.ports import ShardStatus
 
 
 class RecordingObserver:
@@ -13,21 +14,21 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self.probes: dict[ShardId, ShardProbe] = {}
-        """The probe of every shard that is running."""
+        self.running: dict[ShardId, Callable[[], ShardStatus]] = {}
+        """Asks every shard that is running what it is doing."""
 
     def named(self, name: str) -> list[tuple[Any, ...]]:
         """The arguments of each call of that name."""
         return [call[1:] for call in self.calls if call[0] == name]
 
-    def shard_opened(self, shard: ShardId, probe: ShardProbe) -> None:
+    def shard_opened(self, shard: ShardId, status: Callable[[], ShardStatus]) -> None:
         """Remember it."""
-        self.probes[shard] = probe
+        self.running[shard] = status
         self.calls.append(("shard_opened", shard))
 
     def shard_closed(self, shard: ShardId) -> None:
         """Remember it."""
-        self.probes.pop(shard, None)
+        self.running.pop(shard, None)
         self.calls.append(("shard_closed", shard))
 
     def page_fetched(self, shard: ShardId, records: int, size: int) -> None:
