@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.core.pacing import PaceRules
 from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
@@ -180,7 +180,7 @@ class Fleet:
 
     def leases(self) -> dict[ShardId, Lease]:
         rows = [row for key, row in self.table.rows.items() if key.pk.startswith("L#")]
-        return {lease.shard_id: lease for lease in map(leases.lease_of, rows)}
+        return {lease.shard_id: lease for lease in map(lease_rows.lease_of, rows)}
 
     def states(self) -> dict[str, str]:
         """State of every worker row, by the worker's name."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.core.backoff import Backoff
 from headrace.core.pacing import PaceRules
 from headrace.core.tenure import LeaseTiming
@@ -278,7 +278,7 @@ class Run:
         open_records = len(self.ledger.key) - len(self.ledger.settled)
         if open_records:
             yield f"{open_records} records are open"
-        found = {x.shard_id: x for x in map(leases.lease_of, self._lease_rows())}
+        found = {x.shard_id: x for x in map(lease_rows.lease_of, self._lease_rows())}
         for log in self.stream._logs.values():
             lease = found.get(log.shard.shard_id)
             if lease is None:

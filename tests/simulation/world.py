@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.errors import LeaseLost, Throttled, Unavailable
 from headrace.model import Checkpoint, DeadLetter, Effect, Instant, Lease, Permit, Put, ShardId, WorkerId
 from headrace.ports import Refusal
@@ -132,7 +132,7 @@ class WatchedTable(MemoryLeaseTable):
     def _check_lease(self, before: Row | None, after: Row | None) -> None:
         if before is None or after is None:
             return
-        old, new = leases.lease_of(before), leases.lease_of(after)
+        old, new = lease_rows.lease_of(before), lease_rows.lease_of(after)
         self._check_epoch(old, new)
         if new.checkpoint < old.checkpoint:
             raise Violation(f"S4: the checkpoint of {new.shard_id} went back under epoch {new.epoch}")
@@ -180,14 +180,14 @@ class WatchedSink:
         row = self.table.rows.get(leases.lease_key(self.stream, shard))
         if row is None:
             return
-        lease = leases.lease_of(row)
+        lease = lease_rows.lease_of(row)
         if lease.owner != worker or epoch > lease.epoch:
             raise Violation(
                 f"S3: a write of {worker} under epoch {epoch} reached {shard}, which is {lease.owner}'s at {lease.epoch}"
             )
         for parent in lease.parents:
             above = self.table.rows.get(leases.lease_key(self.stream, parent))
-            if above is not None and not leases.lease_of(above).done:
+            if above is not None and not lease_rows.lease_of(above).done:
                 raise Violation(f"S5: a record of {shard} was written before its parent {parent} was done")
 
 

@@ -1,4 +1,4 @@
-"""The lease protocol as values: every operation with its exact condition, and rows read back as leases and workers.
+"""The lease protocol as values: every operation with its exact condition.
 
 One table per application. A worker keeps one heartbeat row; a lease row names its owner's incarnation and an epoch, and
 is live while that worker's heartbeat moves. What makes it safe is in the conditions here:
@@ -17,13 +17,13 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
+from headrace.core.lease_rows import REQUEST, fresh_row, start_attributes
 from headrace.core.lineage import NewLease
 from headrace.model import (
     SHARD_END,
-    TRIM_HORIZON,
     AtTimestamp,
     Checkpoint,
     Lease,
@@ -44,7 +44,6 @@ from headrace.rows import (
     Present,
     PutRow,
     Request,
-    Row,
     UpdateRow,
     Value,
 )
@@ -60,9 +59,8 @@ LIVE: Final = "live"
 LEAVING: Final = "leaving"
 FENCED: Final = "fenced"
 LEFT: Final = "left"
-
-REQUEST: Final = "req:"
-"""Prefix of the attributes of a worker row in which others leave their requests: one attribute per shard."""
+ALIVE: Final = (LIVE, LEAVING)
+"""States in which a heartbeat is accepted."""
 
 KEEP_DEAD_WORKERS_S: Final = 7 * 24 * 3600
 """DynamoDB's TTL removes the row of a worker that left or was fenced after a week."""
@@ -95,7 +93,7 @@ def lease_partitions(stream: str) -> list[str]:
 
 
 def register(worker: WorkerId, name: str, version: str) -> PutRow:
-    """Bring a new incarnation to life. Refused: read `registered` in the refusal."""
+    """Bring a new incarnation to life. Refused with counter 1 and a living state: an earlier try of this one applied."""
     row: dict[str, Value] = {"hb": 1, "st": LIVE, "name": name, "ver": version, "held": 0, "gen": 0}
     return PutRow(worker_key(worker), row, (Absent("pk"),))
 
@@ -110,22 +108,17 @@ def heartbeat(
     """
     return UpdateRow(
         worker_key(worker),
-        (Equals("hb", seen), OneOf("st", (LIVE, LEAVING))),
+        (Equals("hb", seen), OneOf("st", ALIVE)),
         {"hb": seen + 1, "st": state, "held": held, "gen": generation},
         remove=tuple(f"{REQUEST}{shard}" for shard in heard),
     )
-
-
-def asked_for(row: Row) -> frozenset[ShardId]:
-    """The shards that others ask the worker of this row to hand over."""
-    return frozenset(ShardId(name.removeprefix(REQUEST)) for name in row if name.startswith(REQUEST))
 
 
 def fence(worker: WorkerId, seen: int, wall_s: float) -> UpdateRow:
     """Declare a worker dead that was not heard of since counter `seen`."""
     return UpdateRow(
         worker_key(worker),
-        (Equals("hb", seen), OneOf("st", (LIVE, LEAVING))),
+        (Equals("hb", seen), OneOf("st", ALIVE)),
         {"st": FENCED, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S},
     )
 
@@ -140,14 +133,14 @@ def leave(worker: WorkerId, wall_s: float) -> UpdateRow:
     """Say goodbye after every lease was released."""
     return UpdateRow(
         worker_key(worker),
-        (OneOf("st", (LIVE, LEAVING)),),
+        (OneOf("st", ALIVE),),
         {"st": LEFT, "held": 0, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S},
     )
 
 
 def is_alive(worker: Worker) -> bool:
     """Whether the row's state lets its heartbeats be accepted."""
-    return worker.state in {LIVE, LEAVING}
+    return worker.state in ALIVE
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------
@@ -230,7 +223,7 @@ def hand_over(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Ch
 
 def create(stream: str, new: NewLease) -> PutRow:
     """The row of a shard that has none."""
-    return PutRow(lease_key(stream, new.shard.shard_id), _fresh_row(new), (Absent("pk"),))
+    return PutRow(lease_key(stream, new.shard.shard_id), fresh_row(new), (Absent("pk"),))
 
 
 def end_shard(
@@ -290,107 +283,10 @@ def _owner_of(lease: Lease) -> WorkerId:
 
 def remember_stream(stream: str, arn: str, created: datetime, start: TrimHorizon | AtTimestamp) -> PutRow:
     """Tie the application's leases to this stream, by its creation time, and fix where it starts."""
-    row: dict[str, Value] = {"arn": arn, "created": created.isoformat(), "schema": 1, **_start_attributes(start)}
+    row: dict[str, Value] = {"arn": arn, "created": created.isoformat(), "schema": 1, **start_attributes(start)}
     return PutRow(meta_key(stream), row, (Absent("pk"),))
 
 
 def note_bootstrap(stream: str) -> UpdateRow:
     """Every shard that the stream had at the application's first start has its row."""
     return UpdateRow(meta_key(stream), (Present("pk"),), {"ready": True})
-
-
-def is_bootstrapped(row: Row) -> bool:
-    """Whether the first rows are all there, so that whatever has none is a later child."""
-    return bool(row.get("ready", False))
-
-
-def remembered_created(row: Row) -> datetime:
-    """The creation time of the stream that the application's leases were made for."""
-    return datetime.fromisoformat(str(row["created"]))
-
-
-def remembered_start(row: Row) -> TrimHorizon | AtTimestamp:
-    """Where the application started, LATEST resolved."""
-    return _start(row)
-
-
-# --- rows ⇄ values ----------------------------------------------------------------------------------------------------
-
-
-def lease_of(row: Row) -> Lease:
-    """A lease row as a value."""
-    return Lease(
-        shard_id=ShardId(str(row["sk"])),
-        epoch=int(_number(row, "ep")),
-        checkpoint=Checkpoint.decode(str(row["ck"])),
-        owner=_worker(row, "own"),
-        pending=_shards(row, "pend"),
-        parents=tuple(sorted(_shards(row, "parents"))),
-        children=_shards(row, "kids"),
-        done=bool(row.get("done", False)),
-        done_at_s=_number(row, "doneAt"),
-        start=_start(row),
-        first_hash_key=int(str(row.get("hk0", "0"))),
-        last_hash_key=int(str(row.get("hk1", str(2**128 - 1)))),
-        throughput=_number(row, "tput"),
-        wanted_by=_worker(row, "want"),
-    )
-
-
-def worker_of(row: Row) -> Worker:
-    """A worker row as a value."""
-    return Worker(
-        worker_id=WorkerId(str(row["sk"])),
-        heartbeat=int(_number(row, "hb")),
-        state=str(row["st"]),
-        name=str(row.get("name", "")),
-        held=int(_number(row, "held")),
-        generation=int(_number(row, "gen")),
-        version=str(row.get("ver", "")),
-    )
-
-
-def _fresh_row(new: NewLease) -> dict[str, Value]:
-    row: dict[str, Value] = {
-        "ep": 0,
-        "ck": TRIM_HORIZON.encode(),
-        "hk0": str(new.shard.first_hash_key),
-        "hk1": str(new.shard.last_hash_key),
-        **_start_attributes(new.start),
-    }
-    if new.shard.parents:
-        row["parents"] = frozenset(new.shard.parents)
-    if new.pending:
-        row["pend"] = frozenset(new.pending)
-    return row
-
-
-def _start_attributes(start: TrimHorizon | AtTimestamp) -> dict[str, Value]:
-    if isinstance(start, TrimHorizon):
-        return {}
-    return {"at": int(start.instant.timestamp() * 1000)}
-
-
-def _start(row: Row) -> TrimHorizon | AtTimestamp:
-    if "at" not in row:
-        return TrimHorizon()
-    return AtTimestamp(datetime.fromtimestamp(_number(row, "at") / 1000, UTC))
-
-
-def _number(row: Row, attribute: str) -> float:
-    value = row.get(attribute, 0)
-    if not isinstance(value, int | float):
-        raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a number")
-    return value
-
-
-def _worker(row: Row, attribute: str) -> WorkerId | None:
-    value = row.get(attribute)
-    return None if value is None else WorkerId(str(value))
-
-
-def _shards(row: Row, attribute: str) -> frozenset[ShardId]:
-    value = row.get(attribute, frozenset())
-    if not isinstance(value, frozenset):
-        raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a set")
-    return frozenset(ShardId(member) for member in value)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import structlog
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.errors import AwsError, LeaseLost, Retryable
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
 from headrace.model import Checkpoint, Instant, WorkerId
 from headrace.ports import Ports
-from headrace.rows import Applied, Refused, Row, UpdateRow
+from headrace.rows import Applied, Refused, UpdateRow
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Checkpoints:
         except AwsError as error:
             log.error("checkpoint_refused", shard=shard, error=str(error))  # noqa: TRY400 - one line
             return False
-        if isinstance(outcome, Refused) and not self._still_mine(outcome.row):
+        if isinstance(outcome, Refused) and not lease_rows.is_owned(outcome.row, self._me, self._term.epoch):
             self._term.end()
             raise LeaseLost(f"{shard}: another worker owns the lease")
         self._written = mark
@@ -96,9 +96,6 @@ class Checkpoints:
             log.info("lease_passed_on", shard=shard, epoch=self._term.epoch, transition=transition)
         else:
             log.warning("lease_gone", shard=shard, epoch=self._term.epoch, transition=transition)
-
-    def _still_mine(self, row: Row | None) -> bool:
-        return row is not None and row.get("own") == self._me and row["ep"] == self._term.epoch
 
     def _rate_now(self) -> float:
         now = self._ports.clock.now()

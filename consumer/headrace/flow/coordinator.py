@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, Watch, orphans, plan
 from headrace.core.lineage import may_forget
 from headrace.core.tenure import LeaseTiming
@@ -123,7 +123,7 @@ class Coordinator:
 
     async def _read_workers(self) -> None:
         rows = await self._ports.table.query(leases.WORKERS)
-        workers = {worker.worker_id: worker for worker in map(leases.worker_of, rows)}
+        workers = {worker.worker_id: worker for worker in map(lease_rows.worker_of, rows)}
         if _ownership(workers) != _ownership(self._view.workers):
             self._view.leases_read = None
         if _living(workers) != _living(self._view.workers):
@@ -201,7 +201,7 @@ class Coordinator:
                 transition, request = "adopted", leases.adopt(stream, lease, self._me)
         outcome = await self._try_own(request)
         if isinstance(outcome, Applied):
-            self.hold(leases.lease_of(outcome.row), transition)
+            self.hold(lease_rows.lease_of(outcome.row), transition)
         else:
             self._view.leases_read = None
 

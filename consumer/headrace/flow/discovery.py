@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.core.lineage import missing_leases
 from headrace.errors import AwsError, StreamReplaced
 from headrace.flow.persist import persist
@@ -55,15 +55,15 @@ class Discovery:
         Raises StreamReplaced when the leases were made for an earlier stream of the same name.
         """
         meta = await self._remember(description, start)
-        if leases.remembered_created(meta) != description.created:
+        if lease_rows.remembered_created(meta) != description.created:
             raise StreamReplaced(
-                f"the leases were made for a stream {self.stream} created {leases.remembered_created(meta)}; "
+                f"the leases were made for a stream {self.stream} created {lease_rows.remembered_created(meta)}; "
                 f"the stream of that name today was created {description.created}"
             )
-        if leases.is_bootstrapped(meta):
+        if lease_rows.is_bootstrapped(meta):
             await persist("discover", self.discover, self._ports.chance)
         else:
-            begin = leases.remembered_start(meta)
+            begin = lease_rows.remembered_start(meta)
             await persist("bootstrap", lambda: self._discover(begin), self._ports.chance)
             await self._apply("note_bootstrap", leases.note_bootstrap(self.stream))
 
@@ -93,7 +93,7 @@ class Discovery:
 
         async def read(partition: str) -> None:
             for row in await self._ports.table.query(partition):
-                lease = leases.lease_of(row)
+                lease = lease_rows.lease_of(row)
                 found[lease.shard_id] = lease
 
         try:

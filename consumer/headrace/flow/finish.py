@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.core.lineage import NewLease, child_pending
 from headrace.errors import LeaseLost
 from headrace.flow.persist import persist
@@ -65,7 +65,7 @@ class Finish:
 
     def _already(self, row: Row | None) -> bool:
         """An earlier try without an answer had applied; or else the lease is another's."""
-        if row is not None and row.get("done") and row["ep"] == self._term.epoch:
+        if lease_rows.is_finished(row, self._term.epoch):
             return True
         self._term.end()
         raise LeaseLost(f"{self._term.lease.shard_id}: another worker owns the lease")
@@ -86,4 +86,4 @@ class Finish:
     async def _lease(self, shard: ShardId) -> Lease | None:
         key = leases.lease_key(self._stream, shard)
         row = await persist("read_lease", lambda: self._ports.table.get(key), self._ports.chance)
-        return None if row is None else leases.lease_of(row)
+        return None if row is None else lease_rows.lease_of(row)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.errors import AwsError
 from headrace.flow.term import Term
 from headrace.model import Lease, ShardId, WorkerId
@@ -129,4 +129,4 @@ class Handoffs:
             row = await self._ports.table.get(leases.lease_key(self._stream, shard))
         except AwsError:
             return None
-        return None if row is None else leases.lease_of(row)
+        return None if row is None else lease_rows.lease_of(row)

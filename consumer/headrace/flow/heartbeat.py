@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import structlog
 
 from headrace import __version__
-from headrace.core import leases
+from headrace.core import lease_rows, leases
 from headrace.core.backoff import Backoff, delay_s
 from headrace.core.tenure import LeaseTiming, Tenure
 from headrace.errors import AwsError, Fenced, Retryable
 from headrace.flow.term import Trust
 from headrace.model import Instant, ShardId, WorkerId
 from headrace.ports import Ports
-from headrace.rows import Applied, PutRow, Refused, Row, UpdateRow
+from headrace.rows import Applied, PutRow, Refused, UpdateRow
 
 log = structlog.get_logger(__name__)
 
@@ -111,14 +111,10 @@ class Heart:
             return False
         match outcome:
             case Applied(row):
-                self._asked(leases.asked_for(row))
+                self._asked(lease_rows.asked_for(row))
                 return True
             case Refused(row):
-                if row is not None and _mine(row, counter):
+                if lease_rows.shows_heartbeat(row, counter, leases.ALIVE):
                     return True
                 self._trust.drop()
                 raise Fenced(f"worker {self._me} was declared dead at heartbeat {counter}")
-
-
-def _mine(row: Row, counter: int) -> bool:
-    return row["hb"] == counter and leases.is_alive(leases.worker_of(row))
