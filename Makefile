@@ -50,7 +50,8 @@ SEED ?= 1
 simulate: $(STAMP) ## fleets under seeded faults: RUNS=n for a soak, SEED=n RUNS=1 to see one again
 	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED)
 
-bench: $(STAMP) ## CPU per record, beside a stock aiobotocore loop in the same run
+bench: $(STAMP) emulators ## CPU per record, beside a stock aiobotocore loop in the same run
+	$(UV) sync --locked --quiet --group bench
 	$(BIN)/python -m benchmarks
 
 clean:          ## remove what the other targets made

@@ -184,14 +184,17 @@ def stage(tmp_path: Path, ministack: servers.Server) -> Iterator[StageMaker]:
     stages: list[Stage] = []
 
     @contextlib.asynccontextmanager
-    async def make(shards: int, kinesis: servers.Server | None = None) -> AsyncIterator[Stage]:
+    async def make(
+        shards: int, kinesis: servers.Server | None = None, dynamodb: servers.Server | None = None
+    ) -> AsyncIterator[Stage]:
         name = f"t{uuid4().hex[:12]}"
-        kinesis_url = (kinesis or ministack).endpoint
+        kinesis_url, dynamodb_url = (kinesis or ministack).endpoint, (dynamodb or ministack).endpoint
         base = {k: v for k, v in os.environ.items() if not re.match(r"(AWS|HEADRACE)_", k)}
         environment = {
             **base,
             **ministack.environment(),
             "AWS_ENDPOINT_URL_KINESIS": kinesis_url,
+            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
             "HEADRACE_APPLICATION": name,
             "HEADRACE_STREAM_NAME": name,
             "HEADRACE_SINK_TABLE": f"{name}-results",
