@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from time import time
@@ -57,17 +56,21 @@ class FakeKinesis:
     def __post_init__(self) -> None:
         self.shards = [_rendered(self.workload, shard) for shard in range(self.workload.shards)]
 
-    @property
-    def operations(self) -> Mapping[str, Callable[[dict[str, Any]], Body]]:
-        """By name."""
-        return {
-            "DescribeStreamSummary": self._describe,
-            "ListShards": self._list_shards,
-            "GetShardIterator": self._iterator,
-            "GetRecords": self._get_records,
-        }
+    def answer(self, operation: str, request: dict[str, Any]) -> Body:
+        """What the operation says. Raises BadRequestError."""
+        match operation:
+            case "GetRecords":
+                return self._get_records(request)
+            case "GetShardIterator":
+                return self._iterator(request)
+            case "ListShards":
+                return self._list_shards()
+            case "DescribeStreamSummary":
+                return self._describe()
+            case _:
+                raise BadRequestError("UnknownOperationException", f"{operation} is not known here")
 
-    def _describe(self, _: dict[str, Any]) -> Body:
+    def _describe(self) -> Body:
         summary = {
             "StreamName": STREAM,
             "StreamARN": ARN,
@@ -82,7 +85,7 @@ class FakeKinesis:
         }
         return [json.dumps({"StreamDescriptionSummary": summary}).encode()]
 
-    def _list_shards(self, _: dict[str, Any]) -> Body:
+    def _list_shards(self) -> Body:
         count = self.workload.shards
         edges = [2**128 * shard // count for shard in range(count + 1)]
         shards = [
@@ -151,13 +154,10 @@ def _rendered(workload: Workload, shard: int) -> ShardText:
 
 def _record(workload: Workload, number: int, data: bytes) -> bytes:
     arrival = workload.arrival_ms(number)
-    return (
-        b'{"SequenceNumber":"%d","ApproximateArrivalTimestamp":%d.%03d,"Data":"%b","PartitionKey":"%b"},'
-        % (
-            workload.sequence_number(number),
-            arrival // 1000,
-            arrival % 1000,
-            b64encode(data),
-            device_id(number, workload.per_shard).encode(),
-        )
+    return b'{"SequenceNumber":"%d","ApproximateArrivalTimestamp":%d.%03d,"Data":"%b","PartitionKey":"%b"},' % (
+        workload.sequence_number(number),
+        arrival // 1000,
+        arrival % 1000,
+        b64encode(data),
+        device_id(number, workload.per_shard).encode(),
     )

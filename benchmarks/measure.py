@@ -18,11 +18,14 @@ import psutil
 
 from benchmarks.consumers import Consumer
 from benchmarks.records import expected_item
-from benchmarks.stage import BenchError, Stage, tail
+from benchmarks.stage import BenchError, Stage
 
 LOOK_S: Final = 0.05
 SILENCE_S: Final = 30.0
 """Without any progress for this long a consumer counts as hanging."""
+
+TAIL_LINES: Final = 20
+"""What is shown of the output of a consumer that failed."""
 
 Watch = Callable[[int], None]
 """Told how many records are written."""
@@ -93,7 +96,10 @@ class Running:
 
     def failure(self, what: str) -> BenchError:
         """An error with the end of its output."""
-        return BenchError(f"{what}. The end of its output:\n{tail(self.log)}")
+        self.log.seek(0)
+        last = self.log.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
+        shown = "".join(f"\n  {line}" for line in last) or " It printed nothing."
+        return BenchError(f"{what}. The end of its output:{shown}")
 
 
 def measure(stage: Stage, consumer: Consumer, watch: Watch) -> Measurement:

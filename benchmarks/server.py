@@ -17,7 +17,7 @@ import signal
 import zlib
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 
@@ -61,8 +61,7 @@ class Connection(asyncio.Protocol):
         self._upstream = Upstream(LOOPBACK, site.upstream_port, self._write, self._abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
@@ -108,11 +107,8 @@ class Connection(asyncio.Protocol):
             self._upstream.send(b"%b\r\n\r\n%b" % (head, body), self._site.tasks)
 
     def _read(self, operation: str, body: bytes) -> None:
-        call = self._site.kinesis.operations.get(operation)
         try:
-            if call is None:
-                raise BadRequestError("UnknownOperationException", f"{operation} is not known here")
-            self._respond(200, call(json.loads(body)))
+            self._respond(200, self._site.kinesis.answer(operation, json.loads(body)))
         except BadRequestError as error:
             self._refuse(error)
 

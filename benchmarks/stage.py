@@ -10,14 +10,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any, Final
+from types import MappingProxyType
+from typing import Any, Final
 
-from benchmarks.fake_kinesis import STREAM
-from benchmarks.records import ARRIVALS_PER_SECOND, Workload
 from tests.servers import ACCOUNT, REGION, Server, free_port, ministack
+
+from benchmarks.records import ARRIVALS_PER_SECOND, Workload
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TABLE: Final = "bench-items"
@@ -54,22 +56,50 @@ class Stage:
         """For a consumer: everything it needs to find stream and table, and none of the caller's AWS or headrace settings."""
         url = f"http://127.0.0.1:{self.port}"
         own = {name: value for name, value in os.environ.items() if not re.match(r"AWS_|HEADRACE_", name)}
-        return {**own, **self.lookalike.environment(), "AWS_ENDPOINT_URL_KINESIS": url, "AWS_ENDPOINT_URL_DYNAMODB": url}
+        return {
+            **own,
+            **self.lookalike.environment(),
+            "AWS_ENDPOINT_URL_KINESIS": url,
+            "AWS_ENDPOINT_URL_DYNAMODB": url,
+        }
 
-    def _ask(self, method: str, path: str) -> dict[str, Any]:
+    def make_table(self) -> None:
+        """The serving table, which headrace expects to find."""
+        keys = (("pk", "HASH"), ("sk", "RANGE"))
+        table = {
+            "TableName": TABLE,
+            "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+            "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        scope = f"{ACCOUNT}/20260101/{REGION}/dynamodb/aws4_request"
+        headers = {
+            "X-Amz-Target": "DynamoDB_20120810.CreateTable",
+            "Content-Type": "application/x-amz-json-1.0",
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=unchecked",
+        }
+        self._ask("POST", "/", json.dumps(table), headers)
+
+    def _ask(
+        self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, Any]:
         try:
-            self._connection.request(method, path)
-            answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
+            self._connection.request(method, path, body, headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise BenchError(f"the benchmark's server does not answer: {type(error).__name__} {error}") from error
-        return answer
+            raise BenchError(f"The benchmark's server does not answer: {type(error).__name__} {error}") from error
+        if answer.status != HTTPStatus.OK:
+            raise BenchError(f"The benchmark's server refused {method} {path}: {answer.status} {content.decode()}")
+        found: dict[str, Any] = json.loads(content)
+        return found
 
 
 @contextlib.contextmanager
 def staged(workload: Workload, write_delay_ms: float = 0.0) -> Iterator[Stage]:
     """Start the servers and make the table; they end with the block."""
     with ministack() as lookalike, _server(workload, lookalike, write_delay_ms) as stage:
-        _make_table(stage)
+        stage.make_table()
         yield stage
 
 
@@ -116,35 +146,3 @@ def _await_listening(process: subprocess.Popen[bytes], port: int) -> None:
             return
         time.sleep(0.1)
     raise BenchError(f"the benchmark's server did not start within {START_S:g} s")
-
-
-def _make_table(stage: Stage) -> None:
-    keys = (("pk", "HASH"), ("sk", "RANGE"))
-    table = {
-        "TableName": TABLE,
-        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-        "BillingMode": "PAY_PER_REQUEST",
-    }
-    scope = f"{ACCOUNT}/20260101/{REGION}/dynamodb/aws4_request"
-    headers = {
-        "X-Amz-Target": "DynamoDB_20120810.CreateTable",
-        "Content-Type": "application/x-amz-json-1.0",
-        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none",
-    }
-    connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=30)
-    with contextlib.closing(connection):
-        connection.request("POST", "/", json.dumps(table), headers)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise BenchError(f"the table cannot be made: {answer.status} {answer.read().decode()}")
-
-
-def tail(log: IO[bytes], lines: int = 20) -> str:
-    """The last lines of a consumer's output, indented."""
-    log.seek(0)
-    last = log.read().decode(errors="replace").splitlines()[-lines:]
-    return "\n".join(f"  {line}" for line in last) or "  (it printed nothing)"
-
-
-__all__ = ["ROOT", "STREAM", "TABLE", "BenchError", "Stage", "staged", "tail", "workload_until_now"]

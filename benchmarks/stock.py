@@ -20,7 +20,7 @@ from typing import Any, Final
 import uvloop
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from boto3.dynamodb.types import TypeSerializer
+from boto3.dynamodb.types import TypeSerializer  # type: ignore[import-untyped]
 
 PAGE: Final = 10_000
 WRITES: Final = 25

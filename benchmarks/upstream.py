@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 Receive = Callable[[bytes], None]
 
@@ -36,7 +37,9 @@ class Upstream:
     async def _send_anew(self, request: bytes) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _, self._wire = await loop.create_connection(lambda: _Wire(self._receive, self._lost), self._host, self._port)
+            _, self._wire = await loop.create_connection(
+                lambda: _Wire(self._receive, self._lost), self._host, self._port
+            )
         except OSError:
             self._give_up()
             return
@@ -61,8 +64,7 @@ class _Wire(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
 
     def send(self, request: bytes) -> None:
         assert self._transport is not None

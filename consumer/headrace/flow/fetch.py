@@ -24,6 +24,10 @@ MOST_RECORDS: Final = 10_000
 MOST_BYTES: Final = 10 * 1024 * 1024
 """Largest GetRecords answer (API reference)."""
 
+TRANSIT: Final = 3
+"""How many times over an answer is in memory while it is decoded: as base64 text, twice while it is put together, and
+as records."""
+
 FIRST_GUESS: Final = 2048
 """Bytes a record is thought to take before any was seen."""
 
@@ -68,11 +72,11 @@ class Fetcher:
 
     async def fetch_once(self) -> bool:
         """One GetRecords call, whatever becomes of it; True once the end of the shard has been read."""
-        wanted = min(MOST_RECORDS * self._record_size, MOST_BYTES)
+        wanted = TRANSIT * min(MOST_RECORDS * self._record_size, MOST_BYTES)
         granted = await self._budget.reserve(self.held, wanted)
         self.held += granted
         try:
-            page = await self._page(max(1, min(MOST_RECORDS, granted // self._record_size)))
+            page = await self._page(max(1, min(MOST_RECORDS, granted // (TRANSIT * self._record_size))))
         except AwsError as error:
             self.let_go(granted)
             await self._failed(error)

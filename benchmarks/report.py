@@ -1,0 +1,136 @@
+"""Figures beside their targets, for people and for machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.measure import Measurement
+
+MB: Final = 1_000_000
+
+BUILD_OPTIONS: Final = {"PGO": "--enable-optimizations", "LTO": "--with-lto"}
+"""What a build is configured with. A distribution may optimise by its own rules and name neither."""
+
+LOAD_BEFORE: Final = os.getloadavg()[0]
+
+COLUMNS: Final = (
+    "consumer",
+    "CPU us/record",
+    "without start",
+    "records/s",
+    "requests/record",
+    "peak RSS",
+    "missing",
+    "repeated",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something the project promises, and what was measured."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str = ""
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the promise holds."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def __str__(self) -> str:
+        sign, verdict = (">=" if self.at_least else "<="), ("met" if self.met else "MISSED")
+        return f"{verdict:6}  {self.name}: {self.value:.4g}{self.unit} (target {sign} {self.limit:g}{self.unit})"
+
+
+def comparison_targets(ours: Sequence[Measurement], stock: Sequence[Measurement]) -> list[Target]:
+    """What `make bench` has to show. Of several rounds the median counts, of memory the worst."""
+    cpu = median(run.cpu_us for run in ours)
+    targets = [
+        Target("CPU per record, whole process", cpu, 45, " us"),
+        Target("peak RSS", max(run.peak_rss for run in ours) / MB, 250, " MB"),
+        Target("records missing", max(run.missing for run in (*ours, *stock)), 0),
+    ]
+    if stock:
+        ratio = median(run.cpu_us for run in stock) / cpu
+        targets.insert(1, Target("stock loop : headrace", ratio, 7, "x", at_least=True))
+    return targets
+
+
+def memory_targets(run: Measurement) -> list[Target]:
+    """What a worker that holds many shards with a backlog has to show."""
+    return [Target("peak RSS", run.peak_rss / MB, 400, " MB"), Target("records missing", run.missing, 0)]
+
+
+def rows(runs: Iterable[Measurement]) -> Iterator[tuple[str, ...]]:
+    """One row of text for each run, under COLUMNS."""
+    for run in runs:
+        yield (
+            run.consumer,
+            f"{run.cpu_us:.1f}",
+            f"{run.run_cpu_us:.1f}",
+            f"{run.records / run.seconds:,.0f}" if run.seconds else "-",
+            f"{run.requests_per_record:.4f}",
+            f"{run.peak_rss / MB:.0f} MB",
+            f"{run.missing}",
+            f"{run.repeated}",
+        )
+
+
+def requests_line(run: Measurement) -> str:
+    """How often each operation was called."""
+    counts = sorted(run.requests.items(), key=lambda pair: -pair[1])
+    return f"{run.consumer}: " + ", ".join(f"{count:,} {name}" for name, count in counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the figures depend on besides the code."""
+
+    python: str
+    build: str
+    cpu: str
+    system: str
+    load_before: float
+    """Processes that ran or wanted to in the minute before the benchmark: other work makes every figure dearer."""
+
+    def __str__(self) -> str:
+        return f"{self.python} ({self.build}); {self.cpu}; {self.system}; load before {self.load_before:.1f}"
+
+
+def machine() -> Machine:
+    """This one. PGO and LTO are worth 15 to 20 %, so a figure without its build says little."""
+    options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    named = [name for name, option in BUILD_OPTIONS.items() if option in options]
+    return Machine(
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        build=f"{' and '.join(named) or 'neither PGO nor LTO'} by its configure options",
+        cpu=_cpu(),
+        system=f"{platform.system()} {platform.machine()}",
+        load_before=LOAD_BEFORE,
+    )
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(models)} x {models[0]}" if models else platform.processor() or "unknown CPU"
+
+
+def as_json(runs: Iterable[Measurement], targets: Iterable[Target]) -> dict[str, Any]:
+    """Everything, for a machine."""
+    return {
+        "machine": asdict(machine()),
+        "runs": [{**asdict(run), "cpu_us": run.cpu_us, "run_cpu_us": run.run_cpu_us} for run in runs],
+        "targets": [{**asdict(target), "met": target.met} for target in targets],
+    }
