@@ -15,11 +15,19 @@ RECORD_OVERHEAD: Final = 300
 """Bytes of Python objects around one payload (measured: struct, bytes, key, sequence number)."""
 
 
+WORTH_A_CALL: Final = 16
+"""A fetch waits for this part of the total rather than spend a call on less."""
+
+PATIENCE_S: Final = 0.5
+"""How long a shard that holds next to nothing waits for that part before it takes its minimum."""
+
+
 class Budget:
     """Shared by the shards of one worker; `total` in bytes."""
 
     def __init__(self, total: int) -> None:
         self._free = total
+        self._worth_a_call = max(MINIMUM_SHARE, total // WORTH_A_CALL)
         self._freed = asyncio.Event()
 
     async def reserve(self, held: int, wanted: int) -> int:
@@ -27,14 +35,19 @@ class Budget:
 
         `held` is what the calling shard holds already.
         """
-        while True:
-            least = min(wanted, MINIMUM_SHARE)
-            granted = max(min(wanted, self._free), least if held < MINIMUM_SHARE else 0)
-            if granted >= least:
-                self._free -= granted
-                return granted
+        least = min(wanted, self._worth_a_call)
+        may_starve = held < MINIMUM_SHARE
+        while self._free < least:
             self._freed.clear()
-            await self._freed.wait()
+            try:
+                async with asyncio.timeout(PATIENCE_S if may_starve else None):
+                    await self._freed.wait()
+            except TimeoutError:
+                least = min(wanted, MINIMUM_SHARE)
+                break
+        granted = max(least, min(wanted, self._free))
+        self._free -= granted
+        return granted
 
     def release(self, amount: int) -> None:
         """Give bytes back (or take more, when negative: a page may be larger than was thought)."""
