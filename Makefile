@@ -51,7 +51,6 @@ simulate: $(STAMP) ## fleets under seeded faults: RUNS=n for a soak, SEED=n RUNS
 	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED)
 
 bench: $(STAMP) emulators ## CPU per record, beside a stock aiobotocore loop in the same run
-	$(UV) sync --locked --quiet --group bench
 	$(BIN)/python -m benchmarks
 
 clean:          ## remove what the other targets made
