@@ -31,18 +31,22 @@ class SettingsError(HeadraceError):
 class Reject(Exception):
     """Raised by a handler: bury this record now, with this reason; no further attempt."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, reason: object) -> None:
+        self.reason = str(reason)
+        super().__init__(self.reason)
 
 
 class Retry(Exception):
     """Raised by a handler: call me again with this record, not before `after` (None: the usual backoff).
 
-    Spends an attempt like any other failure.
+    Spends an attempt like any other failure. `after` is a timedelta, or seconds.
     """
 
-    def __init__(self, after: timedelta | None = None) -> None:
+    def __init__(self, after: timedelta | float | None = None) -> None:
+        if isinstance(after, int | float):
+            after = timedelta(seconds=after)
+        if after is not None and not isinstance(after, timedelta):
+            raise TypeError(f"Retry takes a timedelta or seconds, not {type(after).__name__}")
         super().__init__(f"retry after {after}" if after is not None else "retry")
         self.after = after
 

@@ -18,8 +18,9 @@ from headrace.model import Effect, Put
 
 TARGET: Final = "DynamoDB_20120810.BatchWriteItem"
 MOST_WRITES: Final = 25
-EMPTY_ANSWER: Final = len('{"UnprocessedItems":{}}')
-"""An answer no longer than this has nothing unprocessed, and need not be parsed."""
+ALL_DONE: Final = frozenset({b'{"UnprocessedItems":{}}', b'{"UnprocessedItems": {}}', b"{}"})
+"""Answers that leave nothing unprocessed, and need not be parsed. Any other text must say so itself: a proxy's page is
+no proof that something was written."""
 
 
 class Item(msgspec.Struct, gc=False):
@@ -67,7 +68,7 @@ class Undone(msgspec.Struct, gc=False):
 class Answer(msgspec.Struct, gc=False):
     """What BatchWriteItem says."""
 
-    UnprocessedItems: dict[str, list[Undone]] = {}
+    UnprocessedItems: dict[str, list[Undone]]
 
 
 _encode = msgspec.json.Encoder().encode
@@ -118,7 +119,7 @@ class BatchWrites:
 
     def unprocessed(self, answer: bytes) -> set[Hashable]:
         """The keys of what has to be sent again. Raises Unavailable for an answer that makes no sense."""
-        if len(answer) <= EMPTY_ANSWER:
+        if answer in ALL_DONE:
             return set()
         try:
             return {

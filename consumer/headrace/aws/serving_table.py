@@ -158,11 +158,14 @@ class ServingTable:
 
     async def _learn(self) -> bool:
         """Learn the keys of the tables that are waited for and let their writes go on; False if some could not be."""
+        learned: dict[str, tuple[str, ...]] = {}
         for table in {effect.table or self._batches.table for _, effect, _ in self._strangers}:
             try:
-                self._batches.keys[table] = (await describe_keys(self._client, table)).names
+                learned[table] = (await describe_keys(self._client, table)).names
             except AwsError as error:
                 self._patience.complain(error)
+        # No await from here on: a newer write to a table just learned must not come before those held here.
+        self._batches.keys.update(learned)
         self._stranger_came.clear()
         held, self._strangers = self._strangers, []
         for index, effect, submission in held:

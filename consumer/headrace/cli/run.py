@@ -10,6 +10,7 @@ import gc
 import os
 import random
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -211,7 +212,10 @@ def _listen_for_signals(stop: asyncio.Event, timeout_s: float) -> None:
             os._exit(STOPPED_AT_ONCE)
         log.info("stop_requested", signal=name)
         stop.set()
-        loop.call_later(timeout_s, overdue)
+        # Not on the loop: a handler that blocks it, or a thread of the user's that will not end, must not stretch this.
+        deadline = threading.Timer(timeout_s, overdue)
+        deadline.daemon = True
+        deadline.start()
 
     def overdue() -> None:
         log.error("stop_overdue", timeout_s=timeout_s)

@@ -13,6 +13,7 @@ def effects_of(answer: Any) -> Iterator[Effect]:
     if answer is None:
         return
     if isinstance(answer, Put | Delete):
+        _check(answer)
         yield answer
     elif isinstance(answer, Mapping):
         yield Put(answer)
@@ -22,4 +23,14 @@ def effects_of(answer: Any) -> Iterator[Effect]:
     else:
         raise TypeError(
             f"a handler returns Put, Delete, a dict, a list of these, or None; this one returned {type(answer).__name__}"
+        )
+
+
+def _check(effect: Effect) -> None:
+    content = effect.item if isinstance(effect, Put) else effect.key
+    if not isinstance(content, Mapping):
+        raise TypeError(f"{type(effect).__name__} takes a dict of attributes; this one holds {type(content).__name__}")
+    if effect.table is not None and not isinstance(effect.table, str):
+        raise TypeError(
+            f"{type(effect).__name__} takes the name of a table; this one has {type(effect.table).__name__}"
         )

@@ -28,6 +28,9 @@ WRITE_REFUSED: Final = "WriteRefused"
 
 UNLIMITED: Final = -1
 
+SHORTEST_DELAY_S: Final = 0.05
+"""A handler that asks to be called again at once still leaves the worker time for everything else."""
+
 HANDLER_BACKOFF: Final = Backoff(first_s=0.5, cap_s=60.0)
 """Between attempts of one record. AWS publishes no curve; 8 calls in 60 s were recorded, which this comes near."""
 
@@ -92,7 +95,7 @@ def judge(failure: Failure, attempts: int, rules: RetryRules, unit: float) -> Ve
             if rules.maximum_attempts != UNLIMITED and attempts > rules.maximum_attempts:
                 return Bury(RETRY_ATTEMPTS_EXHAUSTED)
             if isinstance(failure, AskedToRetry) and failure.after_s is not None:
-                return RetryAfter(failure.after_s)
+                return RetryAfter(max(failure.after_s, SHORTEST_DELAY_S))
             return RetryAfter(delay_s(attempts, unit, rules.backoff))
         case _:
             assert_never(failure)

@@ -34,8 +34,7 @@ class Cause:
     @classmethod
     def raised(cls, error: BaseException, reason: str, attempts: int) -> Cause:
         """The handler's last error; a Reject's own text stands for itself."""
-        text = error.reason if isinstance(error, Reject) else str(error)
-        return cls(reason, type(error).__name__, text[:LONGEST_MESSAGE], attempts)
+        return cls(reason, type(error).__name__, _text(error)[:LONGEST_MESSAGE], attempts)
 
     @classmethod
     def too_old(cls, attempts: int) -> Cause:
@@ -105,6 +104,13 @@ class Burial:
 
     def _destination_failed(self, _error: AwsError) -> None:
         self._ports.observer.destination_failed(self._term.lease.shard_id)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return error.reason if isinstance(error, Reject) else str(error)
+    except Exception as unspeakable:  # noqa: BLE001 - an exception class of the user's may fail at this too
+        return f"its text cannot be had: {type(unspeakable).__name__}"
 
 
 def _where(error: BaseException) -> str:

@@ -44,8 +44,11 @@ SUBMISSIONS: Final = 16
 ASYNC_CALLS: Final = 64
 """Calls of an `async def` handler under way at once in a shard; those of one key follow each other."""
 
-YIELD_EVERY: Final = 256
-"""Records a plain handler is called with before the loop gets a turn."""
+TURN_S: Final = 0.02
+"""How long a plain handler may hold the loop with one record after the other: heartbeats and other shards wait."""
+
+LONGEST_STRIDE: Final = 256
+"""Records between two looks at the clock when the handler is fast."""
 
 Writes: TypeAlias = list[tuple[int, Effect]]
 
@@ -110,7 +113,11 @@ class Delivery:
     async def _call(self, submission: Submission) -> Writes:
         writes: Writes = []
         call, parking, given_up = self._ports.handler.call, self.parking, submission.causes
-        for index, record in list(submission.records.items()):
+        now, looked, look_at = self._ports.clock.now(), 0, 1
+        for count, (index, record) in enumerate(list(submission.records.items())):
+            if count == look_at:
+                stride = await self._take_turns(now, count - looked)
+                now, looked, look_at = self._ports.clock.now(), count, count + stride
             if given_up and index in given_up:
                 continue
             if parking.waiting and record.partition_key in parking:
@@ -118,16 +125,23 @@ class Delivery:
                 continue
             try:
                 answer = call(record)
-                if type(answer) is Put:
+                if type(answer) is Put and type(answer.item) is dict and answer.table is None:
                     writes.append((index, answer))
                 else:
                     writes.extend([(index, effect) for effect in effects_of(answer)])
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is this record's failure
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever user code raises is this record's failure
                 self._failed(submission, Waiting(submission.span, index, record), error)
-            if index % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-                self._term.insist()
         return writes
+
+    async def _take_turns(self, since: Instant, records: int) -> int:
+        """Give the loop a turn if it was held for long; returns after how many records to look again."""
+        took_s = self._ports.clock.now() - since
+        if took_s >= TURN_S:
+            await asyncio.sleep(0)
+            self._term.insist()
+        return max(1, min(LONGEST_STRIDE, int(TURN_S * records / max(took_s, 1e-6))))
 
     async def _call_async(self, submission: Submission) -> Writes:
         lanes: dict[str, list[int]] = {}
@@ -187,7 +201,9 @@ class Delivery:
             if self._ports.handler.is_async:
                 answer = await answer
             return [(waiting.index, effect) for effect in effects_of(answer)]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is this record's failure
+        except BaseException as error:
+            if _is_meant_for_us(error):
+                raise
             self._failed(submission, waiting, error)
             return []
 
@@ -275,6 +291,14 @@ class Delivery:
 
     def _wall_s(self) -> float:
         return self._ports.clock.wall().timestamp()
+
+
+def _is_meant_for_us(error: BaseException) -> bool:
+    """Ctrl-C, or the cancellation of this very task; one that the handler let through from elsewhere is its failure."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)
 
 
 def _failure(error: BaseException) -> Failure:

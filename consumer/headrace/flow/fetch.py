@@ -130,6 +130,7 @@ class Fetcher:
             case Retryable():
                 reason, pause = "error", delay_s(self._failures, self._ports.chance(), AWS_BACKOFF)
             case _:
+                self._iterator = None  # it may be what was refused; a new one begins where this one stood
                 reason, pause = "error", delay_s(self._failures, self._ports.chance(), HOPELESS_BACKOFF)
         self._ports.observer.fetch_failed(shard, reason)
         if isinstance(error, Denied | NotFound) or not isinstance(error, Retryable):

@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 LONGEST_SPAN: Final = 50_000
 """Records beyond the mark at which a shard waits for the record that holds it: what a crash could repeat is bounded."""
 
+TICK_S: Final = 0.001
+"""No wait is shorter: a timer may fire a hair before its time, and a loop of such waits would hold the processor."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShardRules:
@@ -71,6 +74,8 @@ class ShardRun:
         self._stopping = False
         self._heir: WorkerId | None = None
         self._ended = False
+        self._overdue = False
+        """A stop had its time and work is still under way."""
         self._patience: asyncio.Timeout | None = None
         """How long delivery may go on: for ever, until a stop is asked for."""
         self._wake = asyncio.Event()
@@ -141,7 +146,11 @@ class ShardRun:
             lost, others = failures.split(LeaseLost)
             if lost is None or others is not None:
                 raise
-            raise LeaseLost(f"{shard}: the lease was lost") from lost
+            if not self._overdue:
+                raise LeaseLost(f"{shard}: the lease was lost") from lost
+        if self._overdue:
+            # No call starts since the term ended; after this long none is under way, and another may own the shard.
+            await asyncio.sleep(rules.call_timeout_s)
 
     async def _fetch(self) -> None:
         await self._fetcher.run(lambda: not self._stopping, self._room)
@@ -171,9 +180,8 @@ class ShardRun:
                     self._patience = None
         except TimeoutError:
             log.warning("drain_timed_out", shard=self._term.lease.shard_id, open_records=self._tracker.open_records)
+            self._overdue = True
             self._term.end()
-            # No call starts from here on; after this long none is under way either, and another may own the shard.
-            await asyncio.sleep(self._place.rules.call_timeout_s)
         if not self._stopping:
             self._tracker.end()
 
@@ -197,7 +205,7 @@ class ShardRun:
             return
         self._wake.clear()
         try:
-            async with asyncio.timeout(None if until is None else until - self._place.ports.clock.now()):
+            async with asyncio.timeout(None if until is None else max(until - self._place.ports.clock.now(), TICK_S)):
                 await self._wake.wait()
         except TimeoutError:
             return

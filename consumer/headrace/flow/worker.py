@@ -59,7 +59,8 @@ class Worker:
         Raises StreamReplaced when the leases belong to another stream of that name.
         """
         discovery = Discovery(self._ports, self._rules.stream)
-        await discovery.open(description, self._rules.start)
+        if not await _unless(stop, discovery.open(description, self._rules.start), "open"):
+            return
         while not stop.is_set():
             self.incarnation = Incarnation(self._ports, self._rules, discovery)
             try:
@@ -112,7 +113,8 @@ class Incarnation:
 
     async def live(self, stop: asyncio.Event) -> None:
         """Register, work until `stop` is set, release everything, say goodbye. Raises Fenced."""
-        await self._heart.register(self._name)
+        if not await _unless(stop, self._heart.register(self._name), "register"):
+            return
         try:
             async with asyncio.TaskGroup() as tasks:
                 beating = tasks.create_task(self._heart.run(), name="heartbeat")
@@ -167,6 +169,9 @@ class Incarnation:
             except LeaseLost as lost:
                 log.warning("lease_lost", shard=shard, reason=str(lost))
                 self._ports.observer.lease_changed(shard, "lost")
+                if self._state == leases.LEAVING:
+                    # A call may still be under way, and once this worker has left others take its leases at once.
+                    await asyncio.sleep(self._place.rules.call_timeout_s)
             finally:
                 del self._runs[term]
                 self.coordinator.closed(term)
@@ -200,6 +205,20 @@ class Incarnation:
         except AwsError as error:
             log.info("goodbye_unanswered", error=str(error))
         log.info("worker_stopped", worker=self.me)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
+    """Do something that may take for ever; False when a stop was asked for first."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(work, name=name)
+            stopping = tasks.create_task(stop.wait(), name=f"{name}-stop")
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in (working, stopping):
+                task.cancel()
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    return not working.cancelled()
 
 
 def _token(chance: Callable[[], float]) -> str:
