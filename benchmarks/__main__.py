@@ -23,7 +23,7 @@ def compare(options: argparse.Namespace) -> int:
     """Rounds of headrace and of the stock loop in turn, on the same records."""
     if options.stock_rounds and importlib.util.find_spec("boto3") is None:
         raise BenchError(
-            "The stock loop needs boto3, which is in the dependency group bench; --stock-rounds 0 leaves it out"
+            "The stock loop needs boto3, a dependency of development (make setup); --stock-rounds 0 leaves it out"
         )
     with _staged(options) as (stage, folder):
         runs = [_run(stage, turn(stage, folder)) for turn in _turns(options.rounds, options.stock_rounds)]

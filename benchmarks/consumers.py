@@ -10,7 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from benchmarks.fake_kinesis import STREAM
-from benchmarks.stage import ROOT, TABLE, Stage
+from benchmarks.stage import ROOT, Stage
+from benchmarks.tally import TABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the runner shows: a progress bar and a table on a terminal, plain lines anywhere else."""
+"""What the runner shows: a progress bar on a terminal, plain lines anywhere else, and a table of results."""
 
 from __future__ import annotations
 
@@ -35,9 +35,8 @@ def _ignore(_: int) -> None: ...
 
 def show(title: str, runs: Sequence[Measurement], targets: Iterable[Target]) -> None:
     """The results."""
-    table = _rich_table if sys.stdout.isatty() else _plain_table
     print(f"\n{title}\n{machine()}\n")
-    table(COLUMNS, list(rows(runs)))
+    _print_table(COLUMNS, list(rows(runs)))
     print()
     for run in {run.consumer: run for run in runs}.values():
         print(requests_line(run))
@@ -46,20 +45,8 @@ def show(title: str, runs: Sequence[Measurement], targets: Iterable[Target]) -> 
         print(target)
 
 
-def _plain_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+def _print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
     for line in (columns, *lines):
         first, *others = [(str.rjust if place else str.ljust)(cell, widths[place]) for place, cell in enumerate(line)]
         print("  ".join((first, *others)).rstrip())
-
-
-def _rich_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - as above
-    from rich.table import Table  # noqa: PLC0415 - likewise
-
-    table = Table()
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left")
-    for line in lines:
-        table.add_row(*line)
-    Console().print(table)

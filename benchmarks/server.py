@@ -13,7 +13,7 @@ import asyncio
 import gc
 import json
 import re
-import signal
+import sys
 import zlib
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -23,12 +23,15 @@ import uvloop
 
 from benchmarks.fake_kinesis import BadRequestError, Body, FakeKinesis
 from benchmarks.records import Workload
-from benchmarks.tally import MOST_WRITES, Tally
+from benchmarks.tally import MOST_WRITES, TABLE, Tally
 from benchmarks.upstream import Upstream
 
 LOOPBACK: Final = "127.0.0.1"
 TYPE: Final = "application/x-amz-json-1.1"
 DONE: Final = b'{"UnprocessedItems":{}}'
+ITEMS: Final = f'"{TABLE}"'.encode()
+HEAD_OF_BODY: Final = 64
+"""Where a batch names its table. Dead letters are batches too, and are handed on."""
 
 _TARGET: Final = re.compile(rb"\r\nx-amz-target: *([\w.]+)", re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -101,7 +104,7 @@ class Connection(asyncio.Protocol):
         self._site.tally.count_request(operation)
         if service.startswith("Kinesis"):
             self._read(operation, body)
-        elif operation == "BatchWriteItem":
+        elif operation == "BatchWriteItem" and body.find(ITEMS, 0, HEAD_OF_BODY) >= 0:
             self._take_in(body)
         else:
             self._upstream.send(b"%b\r\n\r\n%b" % (head, body), self._site.tasks)
@@ -163,18 +166,19 @@ async def _serve(options: argparse.Namespace) -> None:
     workload = Workload(options.shards, options.records, options.first_arrival)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(sys.stdin, stop.set)
     kinesis = FakeKinesis(workload)
     gc.freeze()
     async with asyncio.TaskGroup() as tasks:
         site = Site(kinesis, Tally(workload.total), options.upstream, options.write_delay_ms / 1000, tasks)
         server = await loop.create_server(lambda: Connection(site), LOOPBACK, options.port, backlog=256)
         await stop.wait()
+        loop.remove_reader(sys.stdin)
         server.close()
 
 
 def main() -> None:
-    """Serve until SIGTERM."""
+    """Serve until standard input ends."""
     parser = argparse.ArgumentParser(description="Kinesis and DynamoDB for benchmarks, on a loopback port.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--upstream", type=int, required=True, help="port of the server for all other DynamoDB calls")

@@ -20,11 +20,13 @@ from typing import Any, Final
 from tests.servers import ACCOUNT, REGION, Server, free_port, ministack
 
 from benchmarks.records import ARRIVALS_PER_SECOND, Workload
+from benchmarks.tally import TABLE
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-TABLE: Final = "bench-items"
 START_S: Final = 120.0
 """Rendering 200,000 records takes seconds; this bounds a server that never comes."""
+ANSWER_S: Final = 120.0
+"""The server answers between two pages; nothing takes it longer."""
 
 
 class BenchError(Exception):
@@ -121,18 +123,15 @@ def _server(workload: Workload, lookalike: Server, write_delay_ms: float) -> Ite
         "write-delay-ms": write_delay_ms,
     }
     command = [sys.executable, "-m", "benchmarks.server", *(f"--{name}={value}" for name, value in options.items())]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL)
+    # It ends when the pipe does, so it never outlives the runner; a terminal's Ctrl-C is the runner's alone.
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
     try:
         _await_listening(process, port)
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)) as connection:
             yield Stage(port, workload, lookalike, connection)
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.communicate()
 
 
 def _await_listening(process: subprocess.Popen[bytes], port: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
+TABLE: Final = "bench-items"
 MOST_WRITES: Final = 25
 SAMPLE_EVERY: Final = 1009
 """Records whose item is kept whole, to be compared with what it should be."""
