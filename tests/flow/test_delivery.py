@@ -11,7 +11,7 @@ from flow.fleet import FAST_RETRY, fleet, put_item
 
 from headrace.core.batching import BatchRules
 from headrace.core.verdict import RetryRules
-from headrace.errors import Reject, Retry, Unavailable
+from headrace.errors import Denied, NotFound, Reject, Rejected, Retry, Unavailable
 from headrace.flow.shard import ShardRules
 from headrace.model import Checkpoint, Put
 
@@ -194,6 +194,24 @@ async def test_a_dead_letter_destination_that_is_down_holds_the_shard_and_drops_
 
         assert [letter.record.data for letter in f.letters.letters] == [b"3"]
         assert len(f.calls) == 20, "a destination that is down spends no attempts"
+
+
+@pytest.mark.parametrize("error", [Denied("no permission"), NotFound("no table"), Rejected("ValidationException")])
+async def test_a_destination_that_refuses_holds_the_shard_until_somebody_mends_it(error):
+    """The worker stays, and so does the record."""
+
+    def handle(record):
+        if record.data == b"3":
+            raise Reject("bad")
+        return put_item(record)
+
+    async with fleet() as f:
+        f.letters.fail_next(error, times=5)
+        f.put(20)
+        f.start(handle=handle)
+        await f.until(f.last_checkpoints_reached, within_s=300)
+
+        assert [letter.record.data for letter in f.letters.letters] == [b"3"]
 
 
 async def test_throttled_writes_spend_no_attempts():

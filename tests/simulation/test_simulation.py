@@ -13,22 +13,24 @@ TESTS = Path(__file__).resolve().parent.parent
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200"))
 """How many runs; the same ones each time, so that a change is compared with what was there before."""
 
-CAUGHT_BY = {
-    "fence_before_take": 1,
-    "fence_at_the_observed_counter": 113,
-    "margin_between_trust_and_lease": 3,
-    "heartbeats_of_the_fenced_are_refused": 1,
-    "checkpoints_never_go_back": 4,
-    "checkpoints_name_owner_and_epoch": 4,
-    "handoff_changes_the_epoch": 14,
-    "trust_ends_before_a_handoff_is_sent": 8,
-    "children_wait_for_their_parents": 3,
-    "the_clock_counts_suspension": 4,
-    "rows_that_name_me_are_adopted": 3,
-    "identities_are_never_reused": 3,
-    "records_are_settled_before_the_checkpoint_passes": 1,
-}
-"""A seed for each rule under which leaving it out is noticed; `python -m simulation --find` finds others."""
+PATIENCE = 80
+"""Seeds within which leaving out a rule has to be noticed; most are within ten."""
+
+RULES = [
+    "fence_before_take",
+    "margin_between_trust_and_lease",
+    "heartbeats_of_the_fenced_are_refused",
+    "checkpoints_never_go_back",
+    "checkpoints_name_owner_and_epoch",
+    "handoff_changes_the_epoch",
+    "trust_ends_before_a_handoff_is_sent",
+    "children_wait_for_their_parents",
+    "the_clock_counts_suspension",
+    "rows_that_name_me_are_adopted",
+    "identities_are_never_reused",
+    "records_are_settled_before_the_checkpoint_passes",
+]
+"""Those of `mutations.py` that are noticed that soon; the others take hundreds of runs (`python -m simulation --find`)."""
 
 
 def play(*arguments: str) -> subprocess.Popen[str]:
@@ -51,10 +53,10 @@ def test_no_rule_of_the_protocol_is_broken_whatever_the_faults():
         assert process.returncode == 0, said
 
 
-@pytest.mark.parametrize("rule", sorted(CAUGHT_BY))
+@pytest.mark.parametrize("rule", RULES)
 def test_a_protocol_without_one_of_its_rules_is_caught(rule):
     """A simulation that notices nothing proves nothing."""
-    said, _ = (process := play("--runs", "1", "--seed", str(CAUGHT_BY[rule]), "--leave-out", rule)).communicate()
+    said, _ = (process := play("--runs", str(PATIENCE), "--leave-out", rule)).communicate()
 
     assert process.returncode == 1, said
     assert "Violation" in said

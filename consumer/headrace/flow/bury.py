@@ -64,7 +64,8 @@ class Burial:
             self._term.insist()
             await self._ports.dead_letters.bury(letters)
 
-        await persist("bury", store, self._ports.chance, self._destination_failed)
+        # Whatever the destination says, the record stays here until it is stored: nothing is dropped, the shard waits.
+        await persist("bury", store, self._ports.chance, self._destination_failed, mendable=(AwsError,))
         shard = self._term.lease.shard_id
         for letter in letters:
             self._ports.observer.records_buried(shard, 1, letter.reason)

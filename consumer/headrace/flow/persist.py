@@ -29,24 +29,26 @@ async def persist(
     failed: Callable[[AwsError], None] | None = None,
     *,
     hopeless: tuple[type[AwsError], ...] = (),
+    mendable: tuple[type[AwsError], ...] = (Denied, NotFound),
 ) -> T:
     """Call until it succeeds, with full jitter; cancellation ends it.
 
-    A missing permission or table is tried again too, slowly and loudly: dropping what is to be written is not an
-    option, and the operator can mend it while the worker runs. Raises what cannot be mended by waiting (Rejected), and
-    the errors that the caller calls hopeless.
+    What is `mendable` (a missing permission or table) is tried again too, slowly and loudly: dropping what is to be
+    written is not an option, and the operator can mend it while the worker runs. Raises every other error that waiting
+    cannot mend, and those that the caller calls hopeless.
     """
     attempt = 0
+    caught: tuple[type[AwsError], ...] = (Retryable, *mendable)
     while True:
         try:
             return await call()
-        except (Retryable, Denied, NotFound) as error:
+        except caught as error:
             if isinstance(error, hopeless):
                 raise
             attempt += 1
             if failed is not None:
                 failed(error)
-            mendable = isinstance(error, Denied | NotFound)
-            pause = delay_s(attempt, chance(), HOPELESS_BACKOFF if mendable else AWS_BACKOFF)
-            (log.error if mendable else log.info)("call_failed", call=what, attempt=attempt, error=str(error))
+            loud = not isinstance(error, Retryable)
+            pause = delay_s(attempt, chance(), HOPELESS_BACKOFF if loud else AWS_BACKOFF)
+            (log.error if loud else log.info)("call_failed", call=what, attempt=attempt, error=str(error))
             await asyncio.sleep(pause)
