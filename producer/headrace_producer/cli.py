@@ -20,6 +20,7 @@ from headrace.aws.session import aws_clients
 from headrace.core.ledger import Header
 from headrace.errors import HeadraceError, SettingsError
 from headrace.settings.units import Unfit, duration
+from headrace.tasks import TaskGroup
 from headrace_producer.kinesis import KinesisWriter
 from headrace_producer.ledger import open_ledger
 from headrace_producer.pace import Pace
@@ -87,7 +88,7 @@ async def _produce(stream: str, shape: Shape, pace: Pace, path: Path | None, *, 
 
 async def _run(production: Production, total: int | None, *, quiet: bool) -> None:
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             shown = tasks.create_task(show_progress(production.tally, total, quiet=quiet), name="progress")
             await production.run()
             shown.cancel()

@@ -20,6 +20,7 @@ import structlog
 
 from headrace.core.backoff import Backoff, delay_s
 from headrace.errors import Retryable
+from headrace.tasks import TaskGroup
 from headrace_producer.outbox import Outbox
 from headrace_producer.pace import Pace
 from headrace_producer.workload import Draft
@@ -122,7 +123,7 @@ class Production:
         """
         started = _now()
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 tasks.create_task(self._make(started), name="make")
                 for number in range(IN_FLIGHT):
                     tasks.create_task(self._send(), name=f"send-{number}")

@@ -24,6 +24,7 @@ from headrace.core.write_queue import WriteQueue
 from headrace.errors import AwsError, Denied, NotFound, SettingsError
 from headrace.model import Effect, Permit
 from headrace.ports import Refusal
+from headrace.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -93,7 +94,7 @@ class ServingTable:
     async def run(self) -> None:
         """Write until cancelled; then whoever still waits gets LeaseLost."""
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 for number in range(self._depth):
                     tasks.create_task(self._write_on(), name=f"sink-writer-{number}")
                 tasks.create_task(self._learn_on(), name="sink-table-keys")

@@ -41,6 +41,7 @@ from headrace.ops.endpoints import Answers, serve
 from headrace.ops.metrics import Metrics, process_registry
 from headrace.ports import Handler, Ports
 from headrace.settings import Settings
+from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +158,7 @@ async def _sink(clients: Clients, settings: Settings, clock: SystemClock) -> Asy
     depth, timeout_s = settings.sink.depth, settings.timing.call_timeout_s
     async with (
         open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
-        asyncio.TaskGroup() as tasks,
+        TaskGroup() as tasks,
     ):
         sink = ServingTable(channel, clients.dynamodb, settings.sink.table, Patience(clock, CHANCE), depth=depth)
         await sink.check()

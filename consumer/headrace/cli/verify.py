@@ -23,6 +23,7 @@ from headrace.core.ledger import LedgerError, read_header, read_records
 from headrace.core.verification import DIGEST_ATTRIBUTE, KEY_ATTRIBUTE, Design, Report, Verification, trace_of
 from headrace.errors import NotFound, SettingsError
 from headrace.settings import Settings
+from headrace.tasks import TaskGroup
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -95,7 +96,7 @@ async def _see_items(client: DynamoDBClient, settings: Settings, verification: V
                 verification.see(trace)
             advance(len(items))
 
-    async with asyncio.TaskGroup() as readers:
+    async with TaskGroup() as readers:
         for segment in range(SEGMENTS):
             readers.create_task(read(segment), name=f"scan-{segment}")
 

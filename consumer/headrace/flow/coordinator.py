@@ -30,6 +30,7 @@ from headrace.flow.term import Term, Trust
 from headrace.model import Instant, Lease, ShardId, Worker, WorkerId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, UpdateRow
+from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
@@ -168,7 +169,7 @@ class Coordinator:
             await self._read_workers()
             await self._read_leases()
         planned = plan(self._fleet())
-        async with asyncio.TaskGroup() as takings:
+        async with TaskGroup() as takings:
             for action in planned:
                 if isinstance(action, Claim | Take | Adopt):
                     takings.create_task(self._acquire(action), name=f"{action.lease.shard_id}-acquire")

@@ -37,6 +37,7 @@ from headrace.flow.bury import Burial, Cause
 from headrace.flow.term import Term
 from headrace.model import Effect, Instant, Put, Record
 from headrace.ports import Ports, Refusal
+from headrace.tasks import TaskGroup
 
 SUBMISSIONS: Final = 16
 """Batches of one shard on their way to the sink at once."""
@@ -156,7 +157,7 @@ class Delivery:
                 for index in lane:
                     await self._call_next(submission, index, writes)
 
-        async with asyncio.TaskGroup() as calls:
+        async with TaskGroup() as calls:
             for number in range(min(ASYNC_CALLS, len(lanes))):
                 calls.create_task(work(), name=f"{self._term.lease.shard_id}-call-{number}")
         return sorted(writes, key=_index)

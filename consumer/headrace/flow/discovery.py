@@ -29,6 +29,7 @@ from headrace.model import (
 )
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Request, Row
+from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,7 @@ class Discovery:
                 found[lease.shard_id] = lease
 
         try:
-            async with asyncio.TaskGroup() as queries:
+            async with TaskGroup() as queries:
                 for partition in leases.lease_partitions(self.stream):
                     queries.create_task(read(partition), name=f"query-{partition}")
         except BaseExceptionGroup as failures:

@@ -27,6 +27,7 @@ from headrace.flow.finish import Discover, Finish
 from headrace.flow.term import Term
 from headrace.model import Instant, Record, WorkerId
 from headrace.ports import Ports, ShardStatus
+from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
@@ -133,7 +134,7 @@ class ShardRun:
         shard, rules = self._term.lease.shard_id, self._place.rules
         checkpoints = self._checkpoints.run(self._delivery.moved, rules.checkpoint_interval_s)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 beside = [
                     tasks.create_task(self._fetch(), name=f"{shard}-fetch"),
                     tasks.create_task(self._delivery.settle(), name=f"{shard}-settle"),

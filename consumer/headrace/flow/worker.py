@@ -26,6 +26,7 @@ from headrace.flow.shard import ShardRules, ShardRun, Workplace
 from headrace.flow.term import Term, Trust
 from headrace.model import Instant, StartPosition, StreamDescription, WorkerId
 from headrace.ports import Ports, ShardStatus
+from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,7 @@ class Incarnation:
         self._ports = ports
         self._state = leases.LIVE
         self._runs: dict[Term, ShardRun] = {}
-        self._shards = asyncio.TaskGroup()
+        self._shards = TaskGroup()
         self.trust = Trust(ports.clock, rules.timing)
         self._name = rules.name
         self._discovery = discovery
@@ -116,7 +117,7 @@ class Incarnation:
         if not await _unless(stop, self._heart.register(self._name), "register"):
             return
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 beating = tasks.create_task(self._heart.run(), name="heartbeat")
                 await self._work(stop)
                 beating.cancel()
@@ -210,7 +211,7 @@ class Incarnation:
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
     """Do something that may take for ever; False when a stop was asked for first."""
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             working = tasks.create_task(work, name=name)
             stopping = tasks.create_task(stop.wait(), name=f"{name}-stop")
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)

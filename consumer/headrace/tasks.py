@@ -1,0 +1,30 @@
+"""TaskGroup as it is meant to be, on every Python that headrace runs on.
+
+Up to Python 3.11.2 a group whose child fails after the body has ended leaves a cancellation request on the parent task
+behind. Nothing happens at first; the next `asyncio.timeout` of that task then ends it as cancelled, without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import TracebackType
+from typing import Any, Final
+
+NEEDS_MENDING: Final = sys.version_info < (3, 11, 3)
+
+
+class TaskGroup(asyncio.TaskGroup):
+    """Takes back the cancellation request that it made itself, where Python does not."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the children, as ever."""
+        group: Any = self
+        asked_before = NEEDS_MENDING and group._parent_cancel_requested  # noqa: SLF001 - of versions that are frozen
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            if NEEDS_MENDING and group._parent_cancel_requested and not asked_before:  # noqa: SLF001 - likewise
+                group._parent_task.uncancel()  # noqa: SLF001 - likewise

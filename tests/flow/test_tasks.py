@@ -1,0 +1,28 @@
+"""Task groups on every Python."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from headrace.tasks import TaskGroup
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_child_that_fails_after_the_body_leaves_no_cancellation_behind():
+    """Else the next timeout of this task ends it in silence (Python up to 3.11.2; found by the simulation)."""
+
+    async def fail():
+        await asyncio.sleep(1)
+        raise ValueError("late")
+
+    with pytest.raises(BaseExceptionGroup):
+        async with TaskGroup() as tasks:
+            tasks.create_task(fail())
+
+    assert asyncio.current_task().cancelling() == 0
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await asyncio.sleep(5)
