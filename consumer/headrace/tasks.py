@@ -1,7 +1,8 @@
 """TaskGroup as it is meant to be, on every Python that headrace runs on.
 
-Up to Python 3.11.2 a group whose child fails after the body has ended leaves a cancellation request on the parent task
-behind. Nothing happens at first; the next `asyncio.timeout` of that task then ends it as cancelled, without a word.
+Before Python 3.13 a group whose child fails after the body has ended leaves a cancellation request on the parent task
+behind. Nothing happens at first; on Python up to 3.11.2 the next `asyncio.timeout` of that task then ends it as cancelled,
+without a word.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from types import TracebackType
 from typing import Any, Final
 
-NEEDS_MENDING: Final = sys.version_info < (3, 11, 3)
+NEEDS_MENDING: Final = sys.version_info < (3, 13)
 
 
 class TaskGroup(asyncio.TaskGroup):
