@@ -111,16 +111,20 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_writes_nothing_more_an
 
         frozen = workers[0]
         frozen.send(signal.SIGSTOP)
-        await until(lambda: workers[1].events("lease_taken"), 10)
+        await until(lambda: _taken(workers[1]), 10)
         await s.put(500, 500)
         await s.all_written(1000)
         frozen.send(signal.SIGCONT)
 
         await until(lambda: frozen.events("worker_fenced"), 10)
         await until(lambda: len(frozen.events("worker_registered")) == 2, 10)
-        fenced_shards = {e["shard"] for e in workers[1].events("lease_taken")}
+        fenced_shards = {e["shard"] for e in _taken(workers[1])}
         taken_at = min(call.at for call in s.calls() if call.pid == workers[1].pid and call.shard in fenced_shards)
         assert [c for c in s.calls() if c.pid == frozen.pid and c.shard in fenced_shards and c.at > taken_at] == []
+
+
+def _taken(worker) -> list[dict]:
+    return [event for event in worker.events("lease_opened") if event["transition"] == "taken"]
 
 
 async def test_killed_at_random_moments_and_started_again_it_loses_nothing(stage):
