@@ -207,11 +207,18 @@ class Lease:
     throughput: float = 0.0
     wanted_by: WorkerId | None = None
     """The worker that asked for it."""
+    shunned_by: WorkerId | None = None
+    """The worker that gave it up because it got nowhere with it: others go first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker row. `state` is live, leaving, fenced or left; `generation` grows with each ownership change it made."""
+    """One worker row. `state` is live, leaving, fenced or left; `generation` grows with each ownership change it made.
+
+    `address` is where it takes nudges (host:port), empty for nowhere; `deployment` names the rollout it belongs to and
+    `began_s` is the time of day of its start; `maximum` is the most leases it may hold, None for any number; `stalled`
+    counts those of its shards that make no progress.
+    """
 
     worker_id: WorkerId
     heartbeat: int
@@ -219,7 +226,11 @@ class Worker:
     name: str = ""
     held: int = 0
     generation: int = 0
-    version: str = ""
+    address: str = ""
+    deployment: str = ""
+    began_s: float = 0.0
+    maximum: int | None = None
+    stalled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ Implementations: `aws/` against AWS, `testing/` in memory; both pass one conform
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from headrace.errors import AwsError
 from headrace.model import (
     AtTimestamp,
     Checkpoint,
@@ -25,7 +26,7 @@ from headrace.model import (
     StreamDescription,
     TrimHorizon,
 )
-from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome
+from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
 
 
 class Clock(Protocol):
@@ -59,6 +60,12 @@ class LeaseTable(Protocol):
 
     async def apply(self, request: Request) -> Outcome:
         """One conditional write. Raises Throttled, Unavailable, Denied, NotFound."""
+
+    async def apply_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
+        """Up to `rows.MOST_AT_ONCE` updates of different rows in one call, each by itself: an outcome or an error for each.
+
+        The row of an update that took place is not told. Raises Throttled, Unavailable, Denied, NotFound for all of them.
+        """
 
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         """All or none. `token` (at most 36 characters) makes a repeat of the same call harmless.
@@ -119,7 +126,8 @@ class ShardStatus:
 
     `oldest_open_arrival_s` is the arrival (epoch seconds) of the oldest record read and not settled, None when there is
     none; `behind_s` the last page's distance to the tip as the source gave it. `last_progress` is when the checkpoint's
-    mark last moved, or the shard was found to be at its tip with nothing open.
+    mark last moved, or the shard was found to be at its tip with nothing open; `last_settled` when any record was settled
+    last, or the same.
     """
 
     shard_id: ShardId
@@ -130,6 +138,7 @@ class ShardStatus:
     oldest_open_arrival_s: float | None
     behind_s: float
     last_progress: Instant
+    last_settled: Instant
 
 
 class Observer(Protocol):
@@ -168,6 +177,9 @@ class Observer(Protocol):
     def lease_changed(self, shard: ShardId, transition: str) -> None:
         """Transition is claimed, taken, adopted, received, handed_over, released, lost or finished."""
 
+    def shard_stalled(self, shard: ShardId) -> None:
+        """Nothing was read or settled for the stall limit, though the worker lives."""
+
     def heartbeat_sent(self, seconds: float) -> None:
         """A heartbeat was acknowledged after this long."""
 
@@ -178,9 +190,27 @@ class Observer(Protocol):
         """This worker declared a silent one dead."""
 
 
+class Aside(Protocol):
+    """Where the heartbeat runs, so that what keeps the main loop busy does not hold it up."""
+
+    async def run(self, work: Callable[[LeaseTable], Awaitable[None]]) -> None:
+        """Run `work` on an event loop and with a connection to the lease table of its own, until it ends.
+
+        Cancelling this cancels the work; what the work raises is raised here.
+        """
+
+
+async def nobody(_: Sequence[str]) -> None:
+    """Nudges nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything one worker reaches or is told by, together. `chance` gives random numbers in [0, 1)."""
+    """Everything one worker reaches or is told by, together.
+
+    `chance` gives random numbers in [0, 1). `nudge` tells the workers at these addresses that leases came free: a hint
+    that only makes them look sooner, never raises, and may be lost.
+    """
 
     stream: Stream
     table: LeaseTable
@@ -190,3 +220,5 @@ class Ports:
     observer: Observer
     clock: Clock
     chance: Callable[[], float]
+    aside: Aside
+    nudge: Callable[[Sequence[str]], Awaitable[None]] = nobody

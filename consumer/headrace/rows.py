@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Value: TypeAlias = str | int | float | bool | frozenset[str]
 """An attribute: S, N, N, BOOL or SS. A string set is never empty in a row: an emptied one is absent, as in DynamoDB."""
@@ -92,6 +92,9 @@ class DeleteRow:
     key: Key
     conditions: tuple[Condition, ...]
 
+
+MOST_AT_ONCE: Final = 25
+"""Updates in one call of `apply_each` (BatchExecuteStatement, API reference)."""
 
 Request: TypeAlias = PutRow | UpdateRow | DeleteRow
 

@@ -15,12 +15,13 @@ from headrace.core import lease_rows, leases
 from headrace.core.pacing import PaceRules
 from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
-from headrace.errors import Unavailable
+from headrace.errors import AwsError, Unavailable
 from headrace.flow.shard import ShardRules
 from headrace.flow.worker import Worker, WorkerRules
 from headrace.model import Checkpoint, Lease, Put, Record, ShardId, TrimHorizon
 from headrace.ports import Handler, Ports
-from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome
+from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
+from headrace.testing.aside import SameLoop
 from headrace.testing.clock import LoopClock
 from headrace.testing.dead_letters import MemoryDeadLetters
 from headrace.testing.lease_table import MemoryLeaseTable
@@ -41,6 +42,9 @@ class Link:
 
     async def apply(self, request: Request) -> Outcome:
         return await self._through(request, lambda: self._table.apply(request))
+
+    async def apply_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
+        return await self._through(tuple(requests), lambda: self._table.apply_each(requests))
 
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         return await self._through(tuple(requests), lambda: self._table.transact(requests, token))
@@ -126,16 +130,24 @@ class Fleet:
             observer=observer,
             clock=self.clock,
             chance=self.chance.random,
+            aside=SameLoop(link),
+            nudge=self._nudge,
         )
         base = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING)
         whole = replace(base, shard=shard or ShardRules(retry=FAST_RETRY), **rules)
         worker = Worker(ports, whole)
+        worker.address = name
         task = asyncio.create_task(self._run(worker, stop), name=name)
         self.members[name] = Member(name, worker, link, stop, task, observer)
         return self.members[name]
 
     async def _run(self, worker: Worker, stop: asyncio.Event) -> None:
         await worker.run(stop, await self.stream.describe())
+
+    async def _nudge(self, addresses: Sequence[str]) -> None:
+        for address in addresses:
+            if address in self.members:
+                self.members[address].worker.nudged()
 
     async def stop(self, *names: str) -> None:
         """Ask for a graceful stop and wait for it."""

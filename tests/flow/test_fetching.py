@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from flow.fleet import FAST_RETRY, fleet, put_item
+from flow.fleet import FAST_RETRY, fleet
 
 from headrace.core.pacing import PaceRules
 from headrace.errors import IteratorExpired, Throttled, Unavailable
 from headrace.flow.shard import ShardRules
-from headrace.model import AtTimestamp, Latest
+from headrace.model import AtTimestamp, Latest, Put
 
 pytestmark = pytest.mark.looptime
 
@@ -84,7 +84,9 @@ async def test_what_is_held_in_memory_stays_within_the_budget():
         for n in range(20_000):
             f.stream.put(f"k{n}", data)
         worker = f.start(
-            handle=lambda r: put_item(r) and None, buffer_bytes=8 * 1024 * 1024, shard=ShardRules(retry=FAST_RETRY)
+            handle=lambda r: Put({"pk": str(r.sequence_number)}),
+            buffer_bytes=8 * 1024 * 1024,
+            shard=ShardRules(retry=FAST_RETRY),
         )
         most = 0
         for _ in range(300):

@@ -147,7 +147,7 @@ async def test_a_worker_that_stops_while_it_waits_for_a_lease_stops_at_once():
         f.start("a", shard=QUICK)
         await f.until(lambda: held(f) == {"a": 2})
         b = f.start("b", shard=QUICK)
-        await f.until(lambda: b.worker.incarnation and b.worker.incarnation._handoffs.wished, within_s=60)
+        await f.until(lambda: b.worker.incarnation and b.worker.incarnation._holdings.wished, within_s=60)
         asked = f.clock.now()
         await f.stop("b")
         assert f.clock.now() - asked < 1

@@ -64,7 +64,7 @@ async def test_a_crash_is_noticed_within_the_lease_duration_and_its_leases_go_to
         await f.until(f.all_written, within_s=30)
 
         first_read = min(c.at for c in f.calls if c.at > killed_at and c.record.shard_id in lost)
-        assert first_read - killed_at <= TIMING.takeover_bound_s + 1
+        assert first_read - killed_at <= TIMING.duration_s * 1.01 + TIMING.poll_period_s + 1
         assert first_read - killed_at >= TIMING.duration_s - TIMING.heartbeat_period_s - 0.1, "not before it was silent"
         assert f.states()["a"] == "fenced"
         after = f.leases()

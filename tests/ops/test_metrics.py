@@ -43,6 +43,7 @@ class FakeShard:
             oldest_open_arrival_s=self.oldest,
             behind_s=self.behind,
             last_progress=Instant(40.0),
+            last_settled=Instant(40.0),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from headrace.flow.shard import ShardRules
 from headrace.flow.worker import Worker, WorkerRules
 from headrace.model import Put, Record, TrimHorizon
 from headrace.ports import Handler, Ports
+from headrace.testing.aside import SameLoop
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.stream import MemoryStream
 from simulation.loop import VirtualLoop
@@ -110,6 +111,8 @@ class Run:
             observer=RecordingObserver(),
             clock=RateClock(rate, self.chance.uniform(0, 1e5), weather),
             chance=self.chance.random,
+            aside=SameLoop(wire),
+            nudge=self._nudge,
         )
         shard = ShardRules(
             retry=RetryRules(maximum_attempts=3, backoff=Backoff(0.2, 2.0)),
@@ -120,9 +123,17 @@ class Run:
         name = f"w{self.started}"
         rules = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING, shard=shard)
         worker, stop = Worker(ports, rules), asyncio.Event()
+        worker.address = name
         sink.worker = worker
         task = asyncio.create_task(self._work(worker, stop), name=name)
         self.members[name] = Member(worker, task, stop, wire, sink, weather)
+
+    async def _nudge(self, addresses: Sequence[str]) -> None:
+        """Most arrive."""
+        await asyncio.sleep(self.chance.uniform(0.001, 0.02))
+        for member in [self.members[name] for name in addresses if name in self.members]:
+            if member.weather.frozen is None and self.chance.random() < 0.8:
+                member.worker.nudged()
 
     async def _work(self, worker: Worker, stop: asyncio.Event) -> None:
         await worker.run(stop, await self.stream.describe())

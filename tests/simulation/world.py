@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace.core import lease_rows, leases
-from headrace.errors import LeaseLost, Throttled, Unavailable
+from headrace.errors import AwsError, LeaseLost, Throttled, Unavailable
 from headrace.model import Checkpoint, DeadLetter, Effect, Instant, Lease, Permit, Put, ShardId, WorkerId
 from headrace.ports import Refusal
-from headrace.rows import Applied, Key, Outcome, Request, Row, TransactionOutcome
+from headrace.rows import Applied, Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
 from headrace.testing.lease_table import MemoryLeaseTable
 from headrace.testing.stream import MemoryStream
 
@@ -46,7 +46,10 @@ class RateClock:
         return Instant(self.offset + real * self.rate)
 
     def wall(self) -> datetime:
-        return EPOCH + timedelta(seconds=asyncio.get_running_loop().time())
+        real = asyncio.get_running_loop().time()
+        if self.weather is not None and not SUSPENSION_COUNTS:
+            real -= self.weather.suspended_s(real)
+        return EPOCH + timedelta(seconds=real)
 
 
 @dataclass
@@ -207,7 +210,8 @@ class SinkOfWorker:
         incarnation = self.worker.incarnation
         records = [effect.item["record"] for _, effect in writes if isinstance(effect, Put)]
         shard = ShardId(records[0].shard_id)
-        epoch = incarnation.coordinator.held[shard].epoch if shard in incarnation.coordinator.held else -1
+        terms = incarnation._holdings.terms
+        epoch = terms[shard].epoch if shard in terms else -1
         line = self.lines[shard]
         line.append((future, records, permit, (shard, incarnation.me, epoch)))
         if len(line) == 1:
@@ -300,6 +304,10 @@ class Wire:
 
     async def apply(self, request: Request) -> Outcome:
         return await self._send(lambda: self._table.apply(request), changes=True)
+
+    async def apply_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
+        members = tuple(requests)
+        return await self._send(lambda: self._table.apply_each(members), changes=True)
 
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         members = tuple(requests)

@@ -6,13 +6,15 @@ Nothing is sent twice here: what a write without an answer means is for the leas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never, cast
 
 from botocore.exceptions import ClientError
 
-from headrace.aws.session import translated
-from headrace.errors import Rejected, Throttled
+from headrace.aws.session import Clients, lease_client, translated
+from headrace.aws.statements import statement
+from headrace.errors import AwsError, Denied, NotFound, Rejected, Throttled, Unavailable
 from headrace.rows import (
     Absent,
     Applied,
@@ -45,6 +47,9 @@ CONDITION_FAILED: Final = "ConditionalCheckFailed"
 PASSING: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 """Reasons of a cancelled transaction that say nothing about its conditions (API reference, CancellationReason)."""
 
+THROTTLED_STATEMENTS: Final = PASSING | {"RequestLimitExceeded"}
+"""Errors of one statement after which it was certainly not applied (API reference, BatchStatementError)."""
+
 
 class DynamoLeaseTable:
     """Implements `ports.LeaseTable` on one table with the string keys `pk` and `sk`."""
@@ -70,6 +75,13 @@ class DynamoLeaseTable:
                 return Applied(_row(answer["Attributes"]))
             case DeleteRow():
                 return Applied({})
+
+    async def apply_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
+        """Each by itself, in one BatchExecuteStatement."""
+        statements = [statement(request, self._table, _wire) for request in requests]
+        with translated("dynamodb", "BatchExecuteStatement"):
+            answer = await self._client.batch_execute_statement(Statements=statements)
+        return [_outcome(response.get("Error")) for response in answer["Responses"]]
 
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         """All of them or none."""
@@ -104,6 +116,30 @@ class DynamoLeaseTable:
         with translated("dynamodb", "GetItem"):
             answer = await self._client.get_item(TableName=self._table, Key=_wire_key(key), ConsistentRead=True)
         return _row_or_none(answer.get("Item"))
+
+
+@asynccontextmanager
+async def open_lease_table(clients: Clients, table: str) -> AsyncIterator[DynamoLeaseTable]:
+    """The table through a client of the running loop's own, for as long as the context lasts."""
+    async with lease_client(clients) as client:
+        yield DynamoLeaseTable(client, table)
+
+
+def _outcome(error: Mapping[str, Any] | None) -> Outcome | AwsError:
+    """What became of one statement; its codes are short (API reference, BatchStatementError)."""
+    if not error:
+        return Applied({})
+    code, text = (
+        error.get("Code", ""),
+        f"dynamodb BatchExecuteStatement: {error.get('Code')}: {error.get('Message', '')}",
+    )
+    if code == CONDITION_FAILED:
+        return Refused(_row_or_none(error.get("Item")))
+    if code in THROTTLED_STATEMENTS:
+        return Throttled(text)
+    if code == "InternalServerError":
+        return Unavailable(text)
+    return {"AccessDenied": Denied, "ResourceNotFound": NotFound}.get(code, Rejected)(text)
 
 
 def _cancelled(reasons: Iterable[Mapping[str, Any]]) -> TransactionRefused:

@@ -23,7 +23,7 @@ from headrace.aws.channel import open_channel
 from headrace.aws.dead_letters import DeadLetterTable
 from headrace.aws.key_schema import KeySchema, describe_keys
 from headrace.aws.kinesis import KinesisStream
-from headrace.aws.lease_table import DynamoLeaseTable
+from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
 from headrace.aws.patience import Patience
 from headrace.aws.serving_table import ServingTable
 from headrace.aws.session import Clients, aws_clients
@@ -32,6 +32,7 @@ from headrace.core.batching import BatchRules
 from headrace.core.pacing import PaceRules
 from headrace.core.verdict import RetryRules
 from headrace.errors import Denied, NotFound, SettingsError, StreamReplaced
+from headrace.flow.aside import OwnThread
 from headrace.flow.clock import SystemClock
 from headrace.flow.persist import persist
 from headrace.flow.shard import ShardRules
@@ -39,6 +40,7 @@ from headrace.flow.worker import Worker, WorkerRules
 from headrace.model import StreamDescription
 from headrace.ops.endpoints import Answers, serve
 from headrace.ops.metrics import Metrics, process_registry
+from headrace.ops.nudge import open_nudges, reachable_at
 from headrace.ports import Handler, Ports
 from headrace.settings import Settings
 from headrace.tasks import TaskGroup
@@ -68,21 +70,25 @@ async def _main(settings: Settings) -> None:
         description = await _describe(stream, settings)
         await _ensure_tables(clients, settings)
         schema = await _serving_schema(clients, settings)
-        async with _sink(clients, settings, clock) as sink:
+        async with _sink(clients, settings, clock) as sink, open_nudges() as nudges:
+            lease_table = settings.lease.table
             ports = Ports(
                 stream=stream,
-                table=DynamoLeaseTable(clients.leases, settings.lease.table),
+                table=DynamoLeaseTable(clients.leases, lease_table),
                 sink=sink,
                 dead_letters=DeadLetterTable(clients.leases, settings.dead_letters.table),
                 handler=handler or _mapping(settings, schema, description),
                 observer=Metrics(registry, clock, description.name),
                 clock=clock,
                 chance=CHANCE,
+                aside=OwnThread(lambda: open_lease_table(clients, lease_table)),
+                nudge=nudges.send,
             )
             worker = Worker(ports, _worker_rules(settings, description))
-            answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry)
+            answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged)
             async with serve(answers, address=settings.ops.address, port=settings.ops.port) as port:
                 log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
+                worker.address = reachable_at(settings.ops.address, port)
                 _settle_down()
                 await _work(worker, stop, description, settings)
 
@@ -187,6 +193,8 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
         ),
         buffer_bytes=settings.fetch.buffer,
         maximum_leases=settings.lease.maximum,
+        deployment=settings.lease.deployment,
+        stall_s=settings.lease.stall.total_seconds(),
     )
 
 

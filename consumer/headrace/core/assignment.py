@@ -1,15 +1,14 @@
 """Who should own which lease: one pure plan that every worker computes over the same rows.
 
 Nobody leads. A worker acts only on what the plan gives to itself, so views that differ cost refused writes and never
-safety. A lease of a living owner stays where it is; orphans (unowned, or of a worker that is fenced, left or gone) go to
-the worker with the fewest leases, ties broken by rendezvous hashing so that all views break them alike.
+safety. A lease of a living owner stays where it is; orphans (unowned, or of a worker that is fenced, left or gone) go,
+heaviest first, to the worker with the least load, ties broken by rendezvous hashing so that all views break them alike.
+While two rollouts run side by side the workers of the one that began last come first, up to their fair share: what they
+take need not move again when the others stop.
 
-Loads are evened out by asking: the worker with the least load asks the owner of a lease for it, one at a time, and only
-while the fleet is calm and the move is worth it. A lease weighs what it carries (bytes/s), and no less than a tenth of
-the mean, so that idle shards are shared out too.
-
-Silence is judged by the observer's own clock: a worker is silent when its counter has stood still since the observer
-received the first read that showed it, for the lease duration, with the observer able to see all that time.
+Loads are evened out by asking: the workers with the least load ask those with the most for a lease, one each at a time,
+and only while the fleet is calm and the move is worth it. A lease weighs what it carries (bytes/s), and no less than a
+tenth of the mean, so that idle shards are shared out too.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from headrace.core.leases import LIVE, is_alive
-from headrace.model import Instant, Lease, ShardId, Worker, WorkerId
+from headrace.model import Lease, ShardId, Worker, WorkerId
 
 UNEVEN: Final = 1.15
 """A load this many times above the mean, or below it, is worth a move: beyond what noise does."""
@@ -32,57 +31,11 @@ EXACT: Final = 1 + 1e-9
 LIGHTEST: Final = 0.10
 """Of the mean: what an idle lease weighs."""
 
+MOVING: Final = 0.02
+"""Of all leases: how many may be asked for at a time, one at least. More would be a stir of its own."""
+
 FAMILIAR: Final = 3
 """Heartbeats of a worker before loads are evened out with it: it may have started a moment ago, or crash at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A heartbeat counter, and when the first read that showed it was received."""
-
-    counter: int
-    since: Instant
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What an observer remembers between two reads of the worker rows."""
-
-    sightings: Mapping[WorkerId, Sighting]
-    last_read: Instant | None = None
-
-    def observe(self, workers: Iterable[Worker], received: Instant, longest_gap_s: float) -> Watch:
-        """Take in one read of the worker rows.
-
-        A counter lower than the one known comes from a stale replica and is ignored. Where the reads themselves paused
-        for more than `longest_gap_s`, every anchor starts anew: an outage of the table is not the silence of a worker.
-        """
-        blind = self.last_read is None or received - self.last_read > longest_gap_s
-        seen: dict[WorkerId, Sighting] = {}
-        for worker in workers:
-            known = self.sightings.get(worker.worker_id)
-            if known is None or worker.heartbeat > known.counter:
-                seen[worker.worker_id] = Sighting(worker.heartbeat, received)
-            else:
-                seen[worker.worker_id] = Sighting(known.counter, received) if blind else known
-        return Watch(seen, received)
-
-    def silent(
-        self, workers: Iterable[Worker], now: Instant, duration_s: float, longest_gap_s: float
-    ) -> dict[WorkerId, int]:
-        """The workers that could still heartbeat and have not for the lease duration, with the last counter of each.
-
-        Nobody is silent to an observer whose own last read is longer ago than `longest_gap_s`.
-        """
-        if self.last_read is None or now - self.last_read > longest_gap_s:
-            return {}
-        known = ((w.worker_id, self.sightings[w.worker_id]) for w in workers if is_alive(w))
-        return {worker: seen.counter for worker, seen in known if now - seen.since >= duration_s}
-
-    def next_silence(self, workers: Iterable[Worker], duration_s: float) -> Instant | None:
-        """When the first of the living would have been silent long enough; None without any."""
-        anchors = [self.sightings[w.worker_id].since for w in workers if is_alive(w)]
-        return Instant(min(anchors) + duration_s) if anchors else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +90,7 @@ class Fleet:
 
     `held` are the leases in its hands, or asked for; `overdue` the orphans that their planned owner did not take in
     time; `silent` the workers not heard of for the lease duration, with the last counter seen of each. `calm` means that
-    nobody came or went lately, so that loads are worth evening out. `maximum` is the most leases this worker may hold.
+    nobody came or went lately, so that loads are worth evening out.
     """
 
     me: WorkerId
@@ -147,7 +100,6 @@ class Fleet:
     overdue: frozenset[ShardId] = frozenset()
     silent: Mapping[WorkerId, int] = field(default_factory=dict)
     calm: bool = False
-    maximum: int | None = None
 
 
 def plan(fleet: Fleet) -> list[Action]:
@@ -163,16 +115,40 @@ def orphans(fleet: Fleet) -> list[Lease]:
 
 def shares(fleet: Fleet) -> dict[ShardId, WorkerId]:
     """The owner that each orphan should get, the same in every view of the same rows."""
-    candidates = [w.worker_id for w in fleet.workers.values() if _takes_part(w, fleet)]
-    if not candidates:
-        return {}
-    load = Counter(lease.owner for lease in fleet.leases.values() if lease.owner is not None and not lease.done)
-    given: dict[ShardId, WorkerId] = {}
-    for lease in orphans(fleet):
-        chosen = min(candidates, key=lambda worker: (load[worker], _rendezvous(lease.shard_id, worker)))
-        given[lease.shard_id] = chosen
-        load[chosen] += 1
+    candidates = {w.worker_id: w for w in fleet.workers.values() if _takes_part(w, fleet)}
+    weights, given = _weights(fleet), dict[ShardId, WorkerId]()
+    load, held = dict.fromkeys(candidates, 0.0), Counter[WorkerId]()
+    for lease in sorted(fleet.leases.values(), key=lambda lease: lease.shard_id):
+        if lease.owner in candidates and not lease.done:
+            load[lease.owner] += weights.get(lease.shard_id, 0.0)
+            held[lease.owner] += 1
+    fair = sum(weights.values()) / len(candidates) / EXACT if candidates else 0.0
+    newest = _newest_rollout(candidates.values())
+    for lease in sorted(orphans(fleet), key=lambda lease: (-weights[lease.shard_id], lease.shard_id)):
+        able = {w for w, row in candidates.items() if row.maximum is None or held[w] < row.maximum}
+        first = (able - {lease.shunned_by}) or able
+        weight = weights[lease.shard_id]
+        with_room = {w for w in newest & first if load[w] < fair}
+        chosen = _least_loaded(with_room or first, load, lease.shard_id)
+        if chosen is not None:
+            given[lease.shard_id] = chosen
+            load[chosen] += weight
+            held[chosen] += 1
     return given
+
+
+def _least_loaded(workers: Iterable[WorkerId], load: Mapping[WorkerId, float], shard: ShardId) -> WorkerId | None:
+    return min(workers, key=lambda worker: (load[worker], _rendezvous(shard, worker)), default=None)
+
+
+def _newest_rollout(workers: Iterable[Worker]) -> set[WorkerId]:
+    """The workers of the rollout whose first worker began last; a restart of an old one does not make it newer."""
+    began: dict[str, float] = {}
+    rollouts: dict[str, set[WorkerId]] = {}
+    for worker in workers:
+        began[worker.deployment] = min(began.get(worker.deployment, worker.began_s), worker.began_s)
+        rollouts.setdefault(worker.deployment, set()).add(worker.worker_id)
+    return rollouts[max(began, key=lambda name: (began[name], name))] if began else set()
 
 
 def _fences(fleet: Fleet) -> list[Action]:
@@ -188,29 +164,53 @@ def _acquisitions(fleet: Fleet) -> list[Action]:
         if lease.owner == fleet.me and lease.shard_id not in fleet.held and not lease.done
     ]
     given = shares(fleet)
-    mine = [o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or o.shard_id in fleet.overdue]
-    room = None if fleet.maximum is None else max(0, fleet.maximum - len(fleet.held) - len(actions))
-    return [*actions, *(Claim(lease) if lease.owner is None else Take(lease) for lease in mine[:room])]
+    mine = [o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or _may_help_out(o, fleet)]
+    return [
+        *actions,
+        *(Claim(lease) if lease.owner is None else Take(lease) for lease in mine[: _room(fleet, actions)]),
+    ]
+
+
+def _may_help_out(lease: Lease, fleet: Fleet) -> bool:
+    """Whether this worker may take an orphan that its planned owner did not take in time."""
+    return lease.shard_id in fleet.overdue and fleet.me != lease.shunned_by
+
+
+def _room(fleet: Fleet, adopted: list[Action]) -> int | None:
+    """How many more leases this worker may hold; None for any number."""
+    me = fleet.workers.get(fleet.me)
+    if me is None or me.maximum is None:
+        return None
+    return max(0, me.maximum - len(fleet.held) - len(adopted))
 
 
 def _requests(fleet: Fleet) -> list[Action]:
-    """At most one: the heaviest lease of the most loaded worker that does not turn the tables, if I carry the least.
+    """At most one: the heaviest lease of the worker that I am paired with that does not turn the tables.
 
-    A lease that weighs more than half the gap would make the receiver the more loaded of the two, and come back.
+    The worker with the least load is paired with the one with the most, the second with the second, and so on. A lease
+    that weighs more than half the gap would make the receiver the more loaded of the two, and come back. Only the one
+    with the least load may come to carry more than the mean: whatever the others took beyond it, they would not need.
     """
-    if not fleet.calm or (fleet.maximum is not None and len(fleet.held) >= fleet.maximum):
+    if not fleet.calm or _room(fleet, []) == 0:
         return []
     loads = _loads(fleet)
-    if fleet.me not in loads or len(loads) < 2:
+    partner = _partners(loads, max(1, int(MOVING * len(fleet.leases)))).get(fleet.me)
+    if partner is None:
         return []
-    busiest, idlest = max(loads, key=lambda w: (loads[w], w)), min(loads, key=lambda w: (loads[w], w))
-    mean = sum(loads.values()) / len(loads)
-    if idlest != fleet.me or not (loads[busiest] > mean * UNEVEN or loads[idlest] < mean / UNEVEN):
-        return []
-    weights, most = _weights(fleet), (loads[busiest] - loads[idlest]) / 2 * EXACT
-    offered = [x for x in fleet.leases.values() if x.owner == busiest and not x.done and not _is_wanted(x, fleet)]
+    weights, most = _weights(fleet), (loads[partner] - loads[fleet.me]) / 2 * EXACT
+    if loads[fleet.me] > min(loads.values()):
+        most = min(most, (sum(loads.values()) / len(loads) - loads[fleet.me]) * EXACT)
+    offered = [x for x in fleet.leases.values() if x.owner == partner and not x.done and not _is_wanted(x, fleet)]
     fitting = [x for x in offered if weights[x.shard_id] <= most]
     return [Ask(max(fitting, key=lambda x: (weights[x.shard_id], x.shard_id)))] if fitting else []
+
+
+def _partners(loads: Mapping[WorkerId, float], most: int) -> dict[WorkerId, WorkerId]:
+    """Whom each worker that carries little may ask: at most so many pairs, none of which is nearly even."""
+    by_load = sorted(loads, key=lambda worker: (loads[worker], worker))
+    mean = sum(loads.values()) / len(loads) if loads else 0.0
+    pairs = list(zip(by_load, reversed(by_load), strict=True))[: min(most, len(by_load) // 2)]
+    return {idle: busy for idle, busy in pairs if loads[busy] > mean * UNEVEN or loads[idle] < mean / UNEVEN}
 
 
 def _is_wanted(lease: Lease, fleet: Fleet) -> bool:

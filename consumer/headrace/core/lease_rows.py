@@ -33,6 +33,7 @@ def lease_of(row: Row) -> Lease:
         last_hash_key=int(str(row.get("hk1", str(2**128 - 1)))),
         throughput=_number(row, "tput"),
         wanted_by=_worker(row, "want"),
+        shunned_by=_worker(row, "shun"),
     )
 
 
@@ -45,13 +46,32 @@ def worker_of(row: Row) -> Worker:
         name=str(row.get("name", "")),
         held=int(_number(row, "held")),
         generation=int(_number(row, "gen")),
-        version=str(row.get("ver", "")),
+        address=str(row.get("addr", "")),
+        deployment=str(row.get("ver", "")),
+        began_s=_number(row, "began"),
+        maximum=int(_number(row, "max")) or None,
+        stalled=int(_number(row, "stalled")),
     )
 
 
 def asked_for(row: Row) -> frozenset[ShardId]:
     """The shards that others ask the worker of this row to hand over."""
     return frozenset(ShardId(name.removeprefix(REQUEST)) for name in row if name.startswith(REQUEST))
+
+
+def fresh_worker(worker: Worker) -> dict[str, Value]:
+    """The attributes of a worker at its start; what there is none of is left out."""
+    row: dict[str, Value] = {"hb": worker.heartbeat, "st": worker.state, "held": 0, "gen": 0}
+    told: dict[str, Value] = {
+        "name": worker.name,
+        "addr": worker.address,
+        "ver": worker.deployment,
+        "began": round(worker.began_s, 3),
+    }
+    row |= {name: value for name, value in told.items() if value}
+    if worker.maximum is not None:
+        row["max"] = worker.maximum
+    return row
 
 
 def is_bootstrapped(row: Row) -> bool:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from headrace.core.lease_rows import REQUEST, fresh_row, start_attributes
+from headrace.core.lease_rows import REQUEST, fresh_row, fresh_worker, start_attributes
 from headrace.core.lineage import NewLease
 from headrace.model import (
     SHARD_END,
@@ -92,26 +93,46 @@ def lease_partitions(stream: str) -> list[str]:
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
-def register(worker: WorkerId, name: str, version: str) -> PutRow:
+def register(worker: Worker) -> PutRow:
     """Bring a new incarnation to life. Refused with counter 1 and a living state: an earlier try of this one applied."""
-    row: dict[str, Value] = {"hb": 1, "st": LIVE, "name": name, "ver": version, "held": 0, "gen": 0}
-    return PutRow(worker_key(worker), row, (Absent("pk"),))
+    row = fresh_worker(replace(worker, heartbeat=1, state=LIVE))
+    return PutRow(worker_key(worker.worker_id), row, (Absent("pk"),))
 
 
-def heartbeat(
-    worker: WorkerId, seen: int, *, state: str, held: int, generation: int, heard: Iterable[ShardId] = ()
-) -> UpdateRow:
-    """Count on from `seen`, and clear the requests that were `heard`.
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What a heartbeat tells the others, and which requests it clears because they were `heard`."""
+
+    state: str
+    held: int = 0
+    generation: int = 0
+    stalled: int = 0
+    heard: frozenset[ShardId] = frozenset()
+
+
+def heartbeat(worker: WorkerId, seen: int, vitals: Vitals) -> UpdateRow:
+    """Count on from `seen`.
 
     Refused with counter `seen + 1` and a living state: an earlier try of this one applied. The row in the answer shows
     which shards others ask for (`asked_for`).
     """
+    told: dict[str, Value] = {
+        "st": vitals.state,
+        "held": vitals.held,
+        "gen": vitals.generation,
+        "stalled": vitals.stalled,
+    }
     return UpdateRow(
         worker_key(worker),
         (Equals("hb", seen), OneOf("st", ALIVE)),
-        {"hb": seen + 1, "st": state, "held": held, "gen": generation},
-        remove=tuple(f"{REQUEST}{shard}" for shard in heard),
+        {"hb": seen + 1, **told},
+        remove=tuple(f"{REQUEST}{shard}" for shard in sorted(vitals.heard)),
     )
+
+
+def announce_leave(worker: WorkerId) -> UpdateRow:
+    """Tell the others, without waiting for the next heartbeat, that this worker takes nothing more."""
+    return UpdateRow(worker_key(worker), (OneOf("st", ALIVE),), {"st": LEAVING})
 
 
 def fence(worker: WorkerId, seen: int, wall_s: float) -> UpdateRow:
@@ -176,12 +197,20 @@ def checkpoint(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: C
     )
 
 
-def release(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint) -> UpdateRow:
-    """Give the lease up with its final checkpoint. The epoch stays; the next claim adds one."""
+def release(
+    stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint, *, shun: bool = False
+) -> UpdateRow:
+    """Give the lease up with its final checkpoint. The epoch stays; the next claim adds one.
+
+    With `shun`, others go first: this worker gets nowhere with the shard.
+    """
+    left: dict[str, Value] = {"ck": reached.encode()}
+    if shun:
+        left["shun"] = me
     return UpdateRow(
         lease_key(stream, shard),
         (*_owned(me, epoch), AtMost("ck", reached.encode())),
-        {"ck": reached.encode()},
+        left,
         remove=("own", "want"),
     )
 
@@ -217,7 +246,7 @@ def hand_over(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Ch
         lease_key(stream, shard),
         (*_owned(me, epoch), AtMost("ck", reached.encode()), Absent("done")),
         {"ck": reached.encode(), "own": heir, "ep": epoch + 1},
-        remove=("want",),
+        remove=("want", "shun"),
     )
 
 
@@ -265,7 +294,7 @@ def forget(stream: str, lease: Lease) -> DeleteRow:
 
 def _own(stream: str, lease: Lease, me: WorkerId, conditions: tuple[Condition, ...]) -> UpdateRow:
     taken: dict[str, Value] = {"own": me, "ep": lease.epoch + 1}
-    return UpdateRow(lease_key(stream, lease.shard_id), conditions, taken, remove=("want",))
+    return UpdateRow(lease_key(stream, lease.shard_id), conditions, taken, remove=("want", "shun"))
 
 
 def _owned(owner: WorkerId, epoch: int) -> tuple[Condition, ...]:

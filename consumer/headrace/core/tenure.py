@@ -25,6 +25,10 @@ MARGIN_S: Final = 0.05
 LONGEST_CALL_S: Final = 3.0
 """No sink call needs longer; a shorter lease shortens it further."""
 
+CLOCKS_AGREE_S: Final = 1.0
+"""How far the time of day and the monotonic clock may drift apart within a trust window. More means that a hypervisor
+stopped one of them (or that the time of day was set): nothing that was measured with them counts."""
+
 TRIES_IN_WINDOW: Final = 3
 """A window must hold this many heartbeats, or one lost packet would cost the leases."""
 
@@ -74,9 +78,9 @@ class LeaseTiming:
         )
 
     @property
-    def takeover_bound_s(self) -> float:
-        """From a crash to the new owner's take, four round trips apart."""
-        return self.duration_s * (1 + CLOCK_RATE_ERROR) + self.poll_period_s
+    def longest_stall_s(self) -> float:
+        """How long the main loop may stand still before heartbeats are withheld: a loop that hangs loses its leases."""
+        return self.trust_window_s / 3
 
 
 def longest_trust_window(duration_s: float) -> float:
@@ -86,10 +90,14 @@ def longest_trust_window(duration_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """The trust that one acknowledged heartbeat gives; `anchor` is when the FIRST try of that counter was started."""
+    """The trust that one acknowledged heartbeat gives.
+
+    `anchor` is when the FIRST try of that counter was started, `anchor_wall_s` the time of day at that moment.
+    """
 
     counter: int
     anchor: Instant
+    anchor_wall_s: float
     window_s: float
 
     @property
@@ -97,6 +105,7 @@ class Tenure:
         """The instant at which the trust ends."""
         return Instant(self.anchor + self.window_s)
 
-    def permits(self, now: Instant, call_timeout_s: float) -> bool:
-        """Whether a call that may take `call_timeout_s` would end within the trust."""
-        return now + call_timeout_s <= self.trusted_until
+    def permits(self, now: Instant, wall_s: float, call_timeout_s: float) -> bool:
+        """Whether a call that may take `call_timeout_s` would end within the trust, by clocks that agree."""
+        drift_s = (wall_s - self.anchor_wall_s) - (now - self.anchor)
+        return abs(drift_s) <= CLOCKS_AGREE_S and now + call_timeout_s <= self.trusted_until

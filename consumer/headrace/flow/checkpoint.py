@@ -15,10 +15,11 @@ import structlog
 from headrace.core import lease_rows, leases
 from headrace.errors import AwsError, LeaseLost, Retryable
 from headrace.flow.persist import persist
+from headrace.flow.releases import Releases
 from headrace.flow.term import Term
 from headrace.model import Checkpoint, Instant, WorkerId
 from headrace.ports import Ports
-from headrace.rows import Applied, Refused, UpdateRow
+from headrace.rows import Applied, Outcome, Refused
 
 log = structlog.get_logger(__name__)
 
@@ -75,22 +76,26 @@ class Checkpoints:
         """Bytes were settled."""
         self._bytes += size
 
-    async def release(self) -> None:
-        """Give the lease up with the final checkpoint. The term is over before the request is sent."""
+    async def release(self, releases: Releases, *, shun: bool) -> None:
+        """Give the lease up with the final checkpoint. The term is over before the request is sent.
+
+        With `shun`, others go first: this worker got nowhere with the shard.
+        """
         self._term.end()
         shard, mark = self._term.lease.shard_id, self._mark()
-        await self._pass_on("released", leases.release(self._stream, shard, self._me, self._term.epoch, mark))
+        request = leases.release(self._stream, shard, self._me, self._term.epoch, mark, shun=shun)
+        self._tell("released", await releases.apply(request))
 
     async def hand_over(self, heir: WorkerId) -> None:
         """Pass the lease on to `heir` with the final checkpoint. The term is over before the request is sent."""
         self._term.end()
         shard, mark = self._term.lease.shard_id, self._mark()
         request = leases.hand_over(self._stream, shard, self._me, self._term.epoch, mark, heir)
-        await self._pass_on("handed_over", request)
+        outcome = await persist("hand_over", lambda: self._ports.table.apply(request), self._ports.chance)
+        self._tell("handed_over", outcome)
 
-    async def _pass_on(self, transition: str, request: UpdateRow) -> None:
+    def _tell(self, transition: str, outcome: Outcome) -> None:
         shard = self._term.lease.shard_id
-        outcome = await persist(transition, lambda: self._ports.table.apply(request), self._ports.chance)
         if isinstance(outcome, Applied):
             self._ports.observer.lease_changed(shard, transition)
             log.info("lease_passed_on", shard=shard, epoch=self._term.epoch, transition=transition)

@@ -21,12 +21,14 @@ from typing import Final
 import structlog
 
 from headrace.core import lease_rows, leases
-from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, Watch, orphans, plan
+from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, orphans, plan
 from headrace.core.lineage import may_forget
+from headrace.core.silence import Watch
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Retryable
 from headrace.flow.discovery import Discovery
-from headrace.flow.term import Term, Trust
+from headrace.flow.holdings import Holdings
+from headrace.flow.term import Trust
 from headrace.model import Instant, Lease, ShardId, Worker, WorkerId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, UpdateRow
@@ -39,6 +41,9 @@ READ_LEASES_EVERY_S: Final = 60.0
 
 CALM_DURATIONS: Final = 3
 """Loads are evened out when nobody came or went for this many lease durations: a deploy moves leases enough."""
+
+SHORTEST_PAUSE_S: Final = 0.05
+"""Between two rounds, however often this worker is nudged: a round reads up to 17 partitions."""
 
 OVERDUE_POLLS: Final = 2
 """An orphan whose planned owner has not taken it after this many polls may be taken by anyone."""
@@ -59,7 +64,7 @@ class View:
 
 
 class Coordinator:
-    """The lease loop of one incarnation; `opened` is called with every lease that came into its hands."""
+    """The lease loop of one incarnation; `wish` is called with a lease to ask its owner for."""
 
     def __init__(
         self,
@@ -68,45 +73,40 @@ class Coordinator:
         timing: LeaseTiming,
         trust: Trust,
         discovery: Discovery,
-        opened: Callable[[Term], None],
+        holdings: Holdings,
         wish: Callable[[Lease], None],
-        maximum: int | None = None,
     ) -> None:
-        self.held: dict[ShardId, Term] = {}
-        self.wished: dict[ShardId, Lease] = {}
-        """Leases asked for; kept by `flow.handoff`."""
-        self.generation = 0
-        """Grows with each ownership change this worker made; the others see it and read the lease rows."""
         self._me = me
         self._ports = ports
         self._timing = timing
         self._trust = trust
         self._discovery = discovery
-        self._opened = opened
+        self._holdings = holdings
         self._wish = wish
-        self._maximum = maximum
         self._longest_gap_s = 2 * timing.poll_period_s
         self._view = View({}, {}, Watch({}), {}, ports.clock.now())
-        self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Coordinate for ever. Workers that start together get one poll period to see each other first."""
-        await asyncio.sleep(self._timing.poll_period_s)
+        """Coordinate for ever. Workers that start together get about one poll period to see each other first."""
+        await asyncio.sleep(self._timing.poll_period_s * (0.5 + self._ports.chance()))
         while True:
             await self.round()
             await self._pause()
 
-    def closed(self, term: Term) -> None:
-        """A shard's run ended: the lease is no longer in this worker's hands."""
-        if self.held.get(term.lease.shard_id) is term:
-            del self.held[term.lease.shard_id]
-        self.changed()
-
-    def changed(self) -> None:
-        """Ownership changed by this worker's doing: tell the others, and look again soon."""
-        self.generation += 1
+    def look_again(self) -> None:
+        """Leases may have come free: read their rows soon instead of with the next poll."""
         self._view.leases_read = None
-        self._wake.set()
+        self._holdings.left.set()
+
+    def workers(self) -> list[Worker]:
+        """The rows of all workers, as they were read last."""
+        return list(self._view.workers.values())
+
+    def peers(self) -> list[str]:
+        """Where the other workers that take part can be nudged."""
+        silent = self._fleet().silent
+        others = (w for w in self._view.workers.values() if w.worker_id != self._me and w.worker_id not in silent)
+        return [w.address for w in others if w.address and w.state == leases.LIVE]
 
     async def round(self) -> None:
         """One look at the fleet and what follows from it. A table that cannot be reached ends the round early."""
@@ -115,10 +115,13 @@ class Coordinator:
             if self._leases_wanted():
                 await self._read_leases()
             await self._act()
-        except Retryable as error:
-            log.info("round_cut_short", error=str(error))
         except AwsError as error:
-            log.error("round_failed", error=str(error))  # noqa: TRY400 - one line says it
+            self._view.leases_read = None
+            self._holdings.left.clear()
+            if isinstance(error, Retryable):
+                log.info("round_cut_short", error=str(error))
+            else:
+                log.error("round_failed", error=str(error))  # noqa: TRY400 - one line says it
 
     # --- see -----------------------------------------------------------------------------------------------------------
 
@@ -134,10 +137,13 @@ class Coordinator:
 
     def _leases_wanted(self) -> bool:
         read = self._view.leases_read
-        return read is None or bool(self._view.orphaned) or self._ports.clock.now() - read >= READ_LEASES_EVERY_S
+        if read is None or self._holdings.left.is_set():
+            return True
+        return bool(self._view.orphaned) or self._ports.clock.now() - read >= READ_LEASES_EVERY_S
 
     async def _read_leases(self) -> None:
         asked = self._ports.clock.now()
+        self._holdings.left.clear()
         self._view.leases = await self._discovery.read_leases()
         self._view.leases_read = asked
         now = self._ports.clock.now()
@@ -151,13 +157,18 @@ class Coordinator:
         return Fleet(
             me=self._me,
             workers=view.workers,
-            leases=view.leases,
-            held=frozenset(self.held | self.wished),
+            leases=view.leases | self._newer(),
+            held=self._holdings.shards,
             overdue=frozenset(s for s, since in view.orphaned.items() if now - since > patience + jitter),
             calm=now - view.calm_since >= CALM_DURATIONS * self._timing.duration_s,
-            maximum=self._maximum,
             silent=view.watch.silent(view.workers.values(), now, self._timing.duration_s, self._longest_gap_s),
         )
+
+    def _newer(self) -> dict[ShardId, Lease]:
+        """What came into this worker's hands since the rows were read."""
+        read = self._view.leases
+        held = ((shard, term.lease) for shard, term in self._holdings.terms.items())
+        return {shard: lease for shard, lease in held if shard not in read or read[shard].epoch < lease.epoch}
 
     # --- act -----------------------------------------------------------------------------------------------------------
 
@@ -174,7 +185,7 @@ class Coordinator:
                 if isinstance(action, Claim | Take | Adopt):
                     takings.create_task(self._acquire(action), name=f"{action.lease.shard_id}-acquire")
         for action in planned:
-            if isinstance(action, Ask) and not self.wished:
+            if isinstance(action, Ask) and not self._holdings.wished:
                 self._wish(action.lease)
         await self._forget_finished()
 
@@ -202,7 +213,8 @@ class Coordinator:
                 transition, request = "adopted", leases.adopt(stream, lease, self._me)
         outcome = await self._try_own(request)
         if isinstance(outcome, Applied):
-            self.hold(lease_rows.lease_of(outcome.row), transition)
+            self._view.orphaned.pop(lease.shard_id, None)
+            self._holdings.hold(lease_rows.lease_of(outcome.row), transition)
         else:
             self._view.leases_read = None
 
@@ -213,22 +225,6 @@ class Coordinator:
         except AwsError as error:
             log.info("lease_unanswered", shard=request.key.sk, error=str(error))
             return None
-
-    def hold(self, lease: Lease, transition: str) -> None:
-        """A lease came into this worker's hands: claimed, taken, adopted or received.
-
-        Its row may show that in two ways at once (the answer to a take, the watch of a wish): the first one counts.
-        """
-        if lease.shard_id in self.held:
-            return
-        term = Term(lease, self._trust)
-        self.held[lease.shard_id] = term
-        self._view.orphaned.pop(lease.shard_id, None)
-        self._view.leases[lease.shard_id] = lease
-        self.generation += 1
-        log.info("lease_opened", shard=lease.shard_id, epoch=lease.epoch, transition=transition)
-        self._ports.observer.lease_changed(lease.shard_id, transition)
-        self._opened(term)
 
     async def _forget_finished(self) -> None:
         wall_s = self._ports.clock.wall().timestamp()
@@ -257,10 +253,10 @@ class Coordinator:
         pause = self._timing.poll_period_s
         if silence is not None and now < silence:
             pause = min(pause, silence - now)
-        self._wake.clear()
+        await asyncio.sleep(min(pause, SHORTEST_PAUSE_S))
         try:
-            async with asyncio.timeout(pause):
-                await self._wake.wait()
+            async with asyncio.timeout(pause - SHORTEST_PAUSE_S):
+                await self._holdings.left.wait()
         except TimeoutError:
             return
 

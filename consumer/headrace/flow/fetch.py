@@ -61,6 +61,7 @@ class Fetcher:
         self._iterator: str | None = None
         self._record_size = FIRST_GUESS
         self._failures = 0
+        self._has_read = False
 
     async def run(self, may_go_on: Callable[[], bool], room: asyncio.Event) -> None:
         """Fetch until the end of the shard. `room` is set while more records may be taken in."""
@@ -106,6 +107,9 @@ class Fetcher:
         return page
 
     def _accept(self, page: Page, taken: int) -> None:
+        if not self._has_read:
+            self._has_read = True
+            log.info("reading_began", shard=self._lease.shard_id, records=len(page.records))
         self._iterator = page.next_iterator
         self.behind_s = page.behind_s
         self.children = page.children

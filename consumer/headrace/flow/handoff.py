@@ -17,6 +17,7 @@ import structlog
 
 from headrace.core import lease_rows, leases
 from headrace.errors import AwsError
+from headrace.flow.holdings import Holdings
 from headrace.flow.term import Term
 from headrace.model import Lease, ShardId, WorkerId
 from headrace.ports import Ports
@@ -37,10 +38,6 @@ class Counterparts:
 
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None] | None]
     """Run beside everything else, under this name; None once the worker is leaving."""
-    received: Callable[[Lease], None]
-    """A lease came into this worker's hands."""
-    held: Callable[[ShardId], Term | None]
-    """The term under which a shard is held."""
     is_moving: Callable[[WorkerId], bool]
     """Whether a worker was heard of lately."""
     pass_on: Callable[[Term, WorkerId], None]
@@ -50,22 +47,21 @@ class Counterparts:
 class Handoffs:
     """Both sides of handing over, for one incarnation."""
 
-    def __init__(self, me: WorkerId, stream: str, ports: Ports, counterparts: Counterparts) -> None:
-        self.wished: dict[ShardId, Lease] = {}
-        """Leases this worker asked for and waits for."""
+    def __init__(self, me: WorkerId, stream: str, ports: Ports, holdings: Holdings, counterparts: Counterparts) -> None:
         self.heard: frozenset[ShardId] = frozenset()
         """Requests that the last heartbeat brought: the next one clears them."""
         self._wishing: asyncio.Task[None] | None = None
         self._me = me
         self._stream = stream
         self._ports = ports
+        self._holdings = holdings
         self._with = counterparts
 
     # --- the receiver --------------------------------------------------------------------------------------------------
 
     def wish(self, lease: Lease) -> None:
         """Ask for a lease, and wait for it beside everything else."""
-        self.wished[lease.shard_id] = lease
+        self._holdings.wished[lease.shard_id] = lease
         self._wishing = self._with.spawn(self._obtain(lease), f"{lease.shard_id}-wish")
 
     def abandon(self) -> None:
@@ -79,7 +75,7 @@ class Handoffs:
                 await self._applied(leases.knock(lease, self._me))
                 await self._await_it(lease)
         finally:
-            self.wished.pop(lease.shard_id, None)
+            self._holdings.wished.pop(lease.shard_id, None)
 
     async def _await_it(self, lease: Lease) -> None:
         """Until the lease is passed on; its owner may also have died, and the coordinator taken it meanwhile."""
@@ -87,8 +83,8 @@ class Handoffs:
         while self._ports.clock.now() < deadline:
             now = await self._read(lease.shard_id)
             if now is not None and now.epoch != lease.epoch:
-                if now.owner == self._me and self._with.held(lease.shard_id) is None:
-                    self._with.received(now)
+                if now.owner == self._me:
+                    self._holdings.hold(now, "received")
                 return
             await asyncio.sleep(LOOK_EVERY_S)
         log.info("wish_withdrawn", shard=lease.shard_id, owner=lease.owner)
@@ -103,7 +99,7 @@ class Handoffs:
         self.heard = shards
 
     async def _answer(self, shard: ShardId) -> None:
-        term, lease = self._with.held(shard), await self._read(shard)
+        term, lease = self._holdings.terms.get(shard), await self._read(shard)
         if term is None or lease is None or lease.wanted_by is None:
             return
         if (lease.owner, lease.epoch) != (self._me, term.epoch):

@@ -24,8 +24,9 @@ from headrace.flow.checkpoint import Checkpoints
 from headrace.flow.deliver import Delivery
 from headrace.flow.fetch import Fetcher
 from headrace.flow.finish import Discover, Finish
+from headrace.flow.releases import Releases
 from headrace.flow.term import Term
-from headrace.model import Instant, Record, WorkerId
+from headrace.model import Instant, Record, ShardId, WorkerId
 from headrace.ports import Ports, ShardStatus
 from headrace.tasks import TaskGroup
 
@@ -64,6 +65,7 @@ class Workplace:
     budget: Budget
     rules: ShardRules
     discover: Discover
+    releases: Releases
 
 
 class ShardRun:
@@ -74,6 +76,7 @@ class ShardRun:
         self._place = place
         self._stopping = False
         self._heir: WorkerId | None = None
+        self._shun = False
         self._ended = False
         self._overdue = False
         """A stop had its time and work is still under way."""
@@ -83,6 +86,7 @@ class ShardRun:
         self._room = asyncio.Event()
         self._room.set()
         self._last_progress: Instant = place.ports.clock.now()
+        self._last_settled: Instant = self._last_progress
         ports, lease = place.ports, term.lease
         self._tracker = Tracker(lease.checkpoint)
         self._marked = lease.checkpoint
@@ -91,6 +95,16 @@ class ShardRun:
         self._checkpoints = Checkpoints(place.me, place.stream, term, ports, lambda: self._tracker.mark)
         burial = Burial(place.me, place.stream, term, ports)
         self._delivery = Delivery(term, ports, place.rules.retry, self._tracker, burial, self._settled)
+
+    @property
+    def shard(self) -> ShardId:
+        """Which one."""
+        return self._term.lease.shard_id
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it was not asked to stop yet."""
+        return not self._stopping
 
     async def run(self) -> None:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
@@ -115,6 +129,11 @@ class ShardRun:
         self._heir = self._heir or heir
         self._wake.set()
 
+    def give_up(self) -> None:
+        """Ask for a graceful end, after which other workers go first: this one gets nowhere."""
+        self._shun = True
+        self.stop()
+
     def status(self) -> ShardStatus:
         """What it is doing at this moment."""
         oldest = self._tracker.oldest_open_arrival_s
@@ -127,6 +146,7 @@ class ShardRun:
             oldest_open_arrival_s=self._batcher.oldest_arrival_s if oldest is None else oldest,
             behind_s=self._fetcher.behind_s,
             last_progress=self._last_progress,
+            last_settled=self._last_settled,
         )
 
     async def _process(self) -> None:
@@ -161,7 +181,7 @@ class ShardRun:
 
     def _at_the_tip(self) -> None:
         if not (self._tracker.open_records or self._batcher.waiting):
-            self._last_progress = self._place.ports.clock.now()
+            self._last_progress = self._last_settled = self._place.ports.clock.now()
 
     def _take_in(self, records: list[Record]) -> None:
         self._batcher.add(records, self._place.ports.clock.now())
@@ -220,7 +240,7 @@ class ShardRun:
         elif self._heir is not None:
             await self._checkpoints.hand_over(self._heir)
         else:
-            await self._checkpoints.release()
+            await self._checkpoints.release(place.releases, shun=self._shun)
 
     def _all_delivered(self) -> bool:
         return self._ended and not self._batcher.waiting and not len(self._delivery.parking)
@@ -234,7 +254,8 @@ class ShardRun:
     def _settled(self, size: int) -> None:
         self._fetcher.let_go(size)
         self._checkpoints.count(size)
+        self._last_settled = self._place.ports.clock.now()
         if self._tracker.mark != self._marked:
             self._marked = self._tracker.mark
-            self._last_progress = self._place.ports.clock.now()
+            self._last_progress = self._last_settled
         self._update_room()

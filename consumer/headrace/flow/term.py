@@ -29,7 +29,10 @@ class Trust:
 
     def permits(self) -> bool:
         """Whether a call of the longest allowed duration may start now."""
-        return self._tenure is not None and self._tenure.permits(self._clock.now(), self._timing.call_timeout_s)
+        tenure, clock = self._tenure, self._clock
+        if tenure is None:
+            return False
+        return tenure.permits(clock.now(), clock.wall().timestamp(), self._timing.call_timeout_s)
 
 
 class Term:

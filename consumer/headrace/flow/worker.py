@@ -21,10 +21,14 @@ from headrace.flow.budget import Budget
 from headrace.flow.coordinator import Coordinator
 from headrace.flow.discovery import Discovery
 from headrace.flow.handoff import Counterparts, Handoffs
-from headrace.flow.heartbeat import Heart, Vitals
+from headrace.flow.heartbeat import Heart
+from headrace.flow.holdings import Holdings
+from headrace.flow.releases import Releases
 from headrace.flow.shard import ShardRules, ShardRun, Workplace
 from headrace.flow.term import Term, Trust
-from headrace.model import Instant, StartPosition, StreamDescription, WorkerId
+from headrace.flow.watchdog import Watchdog
+from headrace.model import Instant, ShardId, StartPosition, StreamDescription, WorkerId
+from headrace.model import Worker as WorkerRow
 from headrace.ports import Ports, ShardStatus
 from headrace.tasks import TaskGroup
 
@@ -33,7 +37,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerRules:
-    """How a worker runs. `name` is the stable part of its id, `buffer_bytes` what all its shards may hold together."""
+    """How a worker runs.
+
+    `name` is the stable part of its id, `deployment` the rollout it belongs to, `buffer_bytes` what all its shards may
+    hold together, `stall_s` how long a shard may be without progress before others try.
+    """
 
     name: str
     stream: str
@@ -42,6 +50,8 @@ class WorkerRules:
     shard: ShardRules = ShardRules()
     buffer_bytes: int = 64 * 1024 * 1024
     maximum_leases: int | None = None
+    deployment: str = ""
+    stall_s: float = 300.0
 
 
 class Worker:
@@ -50,6 +60,8 @@ class Worker:
     def __init__(self, ports: Ports, rules: WorkerRules) -> None:
         self.incarnation: Incarnation | None = None
         """The one that is alive, for health and status."""
+        self.address = ""
+        """Where it takes nudges (host:port), once that is known."""
         self._ports = ports
         self._rules = rules
         self._longest_rest_s = 3 * rules.timing.duration_s
@@ -63,12 +75,17 @@ class Worker:
         if not await _unless(stop, discovery.open(description, self._rules.start), "open"):
             return
         while not stop.is_set():
-            self.incarnation = Incarnation(self._ports, self._rules, discovery)
+            self.incarnation = Incarnation(self._ports, self._rules, discovery, self.address)
             try:
                 await self.incarnation.live(stop)
             except Fenced as fenced:
                 log.warning("worker_fenced", worker=self.incarnation.me, reason=str(fenced))
                 self._ports.observer.worker_fenced()
+
+    def nudged(self) -> None:
+        """Another worker says that leases came free."""
+        if self.incarnation is not None and self.incarnation.ready:
+            self.incarnation.coordinator.look_again()
 
     def alive(self) -> tuple[bool, dict[str, Any]]:
         """Whether the heartbeat still tries: the loop that answers this runs, so the rest is AWS's health, not ours."""
@@ -92,7 +109,7 @@ class Worker:
 class Incarnation:
     """One start of a worker under one id, which is never used again."""
 
-    def __init__(self, ports: Ports, rules: WorkerRules, discovery: Discovery) -> None:
+    def __init__(self, ports: Ports, rules: WorkerRules, discovery: Discovery, address: str = "") -> None:
         self.me = WorkerId(f"{rules.name}-{_token(ports.chance)}")
         self.ready = False
         """Registered, with a running lease loop."""
@@ -100,27 +117,33 @@ class Incarnation:
         self._state = leases.LIVE
         self._runs: dict[Term, ShardRun] = {}
         self._shards = TaskGroup()
-        self.trust = Trust(ports.clock, rules.timing)
-        self._name = rules.name
+        self._main = asyncio.get_running_loop()
         self._discovery = discovery
-        self._handoffs = Handoffs(self.me, rules.stream, ports, self._counterparts())
+        self.trust = Trust(ports.clock, rules.timing)
+        self._holdings = Holdings(self.trust, ports.observer, self._open)
+        counterparts = Counterparts(self._spawn, self._is_moving, self._pass_on)
+        self._handoffs = Handoffs(self.me, rules.stream, ports, self._holdings, counterparts)
         self.coordinator = Coordinator(
-            self.me, ports, rules.timing, self.trust, discovery, self._open, self._handoffs.wish, rules.maximum_leases
+            self.me, ports, rules.timing, self.trust, discovery, self._holdings, self._handoffs.wish
         )
-        self.coordinator.wished = self._handoffs.wished
-        self._heart = Heart(self.me, ports, rules.timing, self.trust, self._vitals, self._handoffs.asked)
+        self._releases = Releases(ports, self.coordinator.peers)
+        row = _row(self.me, rules, address, ports)
+        self._watchdog = Watchdog(self.me, ports, rules.stall_s, self._runs.values, self.coordinator.workers)
+        self._heart = Heart(row, ports, rules.timing, self.trust, self._vitals, self._asked)
         budget = Budget(rules.buffer_bytes)
-        self._place = Workplace(self.me, rules.stream, ports, budget, rules.shard, discovery.discover)
+        self._place = Workplace(self.me, rules.stream, ports, budget, rules.shard, discovery.discover, self._releases)
 
     async def live(self, stop: asyncio.Event) -> None:
         """Register, work until `stop` is set, release everything, say goodbye. Raises Fenced."""
-        if not await _unless(stop, self._heart.register(self._name), "register"):
+        if not await _unless(stop, self._heart.register(), "register"):
             return
         try:
             async with TaskGroup() as tasks:
-                beating = tasks.create_task(self._heart.run(), name="heartbeat")
+                beating = tasks.create_task(self._ports.aside.run(self._heart.run), name="heartbeat")
+                pulsing = tasks.create_task(self._heart.feel_pulse(), name="pulse")
                 await self._work(stop)
                 beating.cancel()
+                pulsing.cancel()
         except BaseExceptionGroup as failures:
             fenced, others = failures.split(Fenced)
             if fenced is None or others is not None:
@@ -142,16 +165,20 @@ class Incarnation:
 
     async def _work(self, stop: asyncio.Event) -> None:
         async with self._shards:
-            coordinating = self._shards.create_task(self.coordinator.run(), name="coordinator")
-            discovering = self._shards.create_task(self._discovery.run(), name="discovery")
+            beside = [
+                self._shards.create_task(self.coordinator.run(), name="coordinator"),
+                self._shards.create_task(self._discovery.run(), name="discovery"),
+                self._shards.create_task(self._watchdog.run(), name="watchdog"),
+            ]
             self.ready = True
             await stop.wait()
-            coordinating.cancel()
-            discovering.cancel()
+            for task in beside:
+                task.cancel()
             self.ready = False
             self._state = leases.LEAVING
             self._handoffs.abandon()
             log.info("worker_stopping", worker=self.me, held=len(self._runs))
+            self._shards.create_task(self._releases.announce(leases.announce_leave(self.me)), name="announce")
             for run in self._runs.values():
                 run.stop()
 
@@ -175,16 +202,7 @@ class Incarnation:
                     await asyncio.sleep(self._place.rules.call_timeout_s)
             finally:
                 del self._runs[term]
-                self.coordinator.closed(term)
-
-    def _counterparts(self) -> Counterparts:
-        return Counterparts(
-            spawn=self._spawn,
-            received=lambda lease: self.coordinator.hold(lease, "received"),
-            held=lambda shard: self.coordinator.held.get(shard),  # noqa: PLW0108 - the coordinator is made later
-            is_moving=lambda worker: self.coordinator.is_moving(worker),  # noqa: PLW0108 - likewise
-            pass_on=self._pass_on,
-        )
+                self._holdings.close(term)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
         if self._state == leases.LEAVING:
@@ -196,9 +214,19 @@ class Incarnation:
         if (run := self._runs.get(term)) is not None:
             run.stop(heir)
 
-    def _vitals(self) -> Vitals:
-        coordinator = self.coordinator
-        return Vitals(self._state, len(coordinator.held), coordinator.generation, self._handoffs.heard)
+    def _is_moving(self, worker: WorkerId) -> bool:
+        return self.coordinator.is_moving(worker)
+
+    def _vitals(self) -> leases.Vitals:
+        """Asked on the heartbeat's thread: each part is read in one step."""
+        holdings = self._holdings
+        stalled = len(self._watchdog.stalled)
+        return leases.Vitals(self._state, len(holdings.terms), holdings.generation, stalled, self._handoffs.heard)
+
+    def _asked(self, shards: frozenset[ShardId]) -> None:
+        """Told on the heartbeat's thread."""
+        if shards or self._handoffs.heard:
+            self._main.call_soon_threadsafe(self._handoffs.asked, shards)
 
     async def _say_goodbye(self) -> None:
         try:
@@ -220,6 +248,20 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: st
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from failures
     return not working.cancelled()
+
+
+def _row(me: WorkerId, rules: WorkerRules, address: str, ports: Ports) -> WorkerRow:
+    """What a worker tells the others of itself."""
+    return WorkerRow(
+        me,
+        heartbeat=0,
+        state=leases.LIVE,
+        name=rules.name,
+        address=address,
+        deployment=rules.deployment,
+        began_s=ports.clock.wall().timestamp(),
+        maximum=rules.maximum_leases,
+    )
 
 
 def _token(chance: Callable[[], float]) -> str:

@@ -92,6 +92,7 @@ TRANSITIONS = Metric(
     ("stream", "transition"),
     values=("claimed", "taken", "adopted", "received", "handed_over", "released", "lost", "finished"),
 )
+STALLS = Metric("headrace_shard_stalls_total", "counter", "Times that a shard made no progress for the stall limit.")
 FENCED = Metric("headrace_worker_fenced_total", "counter", "Times that another worker declared this one dead.")
 PEERS_FENCED = Metric("headrace_peers_fenced_total", "counter", "Silent workers that this one declared dead.")
 

@@ -1,4 +1,8 @@
-"""The worker's HTTP port: /livez, /readyz, /metrics, /api/v1/status. All of it only reads."""
+"""The worker's HTTP port: /livez, /readyz, /metrics, /api/v1/status, which only read, and /nudge.
+
+A nudge says that leases came free. It needs no token: it carries nothing and changes nothing but when this worker reads
+its table next, and that at most twenty times a second.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from headrace.errors import SettingsError
+from headrace.ops.nudge import PATH
 
 Check: TypeAlias = Callable[[], tuple[bool, Mapping[str, Any]]]
 """Whether something holds, and the facts behind the answer."""
@@ -34,6 +39,7 @@ class Answers:
     ready: Check
     status: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
+    nudged: Callable[[], None] = lambda: None
 
 
 @asynccontextmanager
@@ -68,6 +74,7 @@ def _app(answers: Answers) -> web.Application:
     app.router.add_get("/readyz", _check(answers.ready))
     app.router.add_get("/metrics", _metrics(answers.registry))
     app.router.add_get("/api/v1/status", _status(answers.status))
+    app.router.add_post(PATH, _nudge(answers.nudged))
     return app
 
 
@@ -85,6 +92,14 @@ def _check(ask: Check) -> _Endpoint:
 def _status(ask: Callable[[], Mapping[str, Any]]) -> _Endpoint:
     async def answer(_: web.Request) -> web.Response:
         return _json(ask())
+
+    return answer
+
+
+def _nudge(nudged: Callable[[], None]) -> _Endpoint:
+    async def answer(_: web.Request) -> web.Response:
+        nudged()
+        return web.Response(status=204)
 
     return answer
 

@@ -121,6 +121,10 @@ class Metrics:
         """Count a lease that came or went."""
         self._count(catalogue.TRANSITIONS, transition)
 
+    def shard_stalled(self, shard: ShardId) -> None:  # noqa: ARG002 - likewise
+        """Count it."""
+        self._count(catalogue.STALLS)
+
     def heartbeat_sent(self, seconds: float) -> None:
         """Observe a heartbeat."""
         self._histograms[catalogue.HEARTBEAT_SECONDS].observe(seconds)

@@ -12,6 +12,7 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
+import headrace
 from headrace.model import StartPosition, TrimHorizon
 from headrace.settings import texts, units
 
@@ -148,6 +149,12 @@ class LeaseSettings(Group):
         Annotated[int, AfterValidator(units.within(1, 100_000))] | None, BeforeValidator(texts.or_none)
     ] = None
     """Most leases this worker may hold, for a machine that is smaller than the others; leases that nobody may take stay unread."""
+
+    deployment: Annotated[Text, Shown("headrace's version")] = headrace.__version__
+    """Name of the rollout that this worker belongs to, such as the image tag. During a rollout, leases that come free go to the workers of the rollout that began last, so that each moves once."""
+
+    stall: Annotated[Duration, AfterValidator(units.within(10 * _s, 24 * 60 * _m))] = 5 * _m
+    """How long a shard may be without progress (nothing settled, and not at its tip) before it is reported; soon after that it is given up to the others, if there is a worker whose own shards all move."""
 
     worker_id: Annotated[str, BeforeValidator(texts.worker_id), Shown("<host name>-<random>")] = ""
     """Name of this worker: its id in leases and logs is the name and 128 random bits, new at each start."""

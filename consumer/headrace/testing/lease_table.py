@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, assert_never
 
-from headrace.errors import Rejected
+from headrace.errors import AwsError, Rejected
 from headrace.rows import (
+    MOST_AT_ONCE,
     Absent,
     Applied,
     AtMost,
@@ -53,6 +54,12 @@ class MemoryLeaseTable:
         refused = self._refusal(request)
         return self._write(request) if refused is None else refused
 
+    async def apply_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
+        """Each by itself; unlike an update alone, one of a row that is not there makes none."""
+        _validate_each(requests)
+        await asyncio.sleep(0)
+        return [self._apply_one(request) for request in requests]
+
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         """All or none; a token that was applied before changes nothing. Raises Rejected for another call under it."""
         members = tuple(requests)
@@ -79,6 +86,13 @@ class MemoryLeaseTable:
         """One row."""
         await asyncio.sleep(0)
         return self.rows.get(key)
+
+    def _apply_one(self, request: UpdateRow) -> Outcome:
+        refused = Refused(None) if request.key not in self.rows else self._refusal(request)
+        if refused is not None:
+            return refused
+        self._write(request)
+        return Applied(EMPTY)
 
     def _refusal(self, request: Request) -> Refused | None:
         row = self.rows.get(request.key)
@@ -164,6 +178,15 @@ def _validate(request: Request) -> None:
             assert_never(request)
     if frozenset() in written:
         raise Rejected("ValidationException: a string set may not be empty")
+
+
+def _validate_each(requests: Sequence[UpdateRow]) -> None:
+    for request in requests:
+        _validate(request)
+    if not 1 <= len(requests) <= MOST_AT_ONCE:
+        raise Rejected(f"ValidationException: a batch has 1 to {MOST_AT_ONCE} statements")
+    if len({request.key for request in requests}) < len(requests):
+        raise Rejected("ValidationException: Provided list of item keys contains duplicates")
 
 
 def _validate_transaction(requests: tuple[Request, ...], token: str) -> None:

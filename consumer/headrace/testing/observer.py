@@ -67,6 +67,10 @@ class RecordingObserver:
         """Remember it."""
         self.calls.append(("lease_changed", shard, transition))
 
+    def shard_stalled(self, shard: ShardId) -> None:
+        """Remember it."""
+        self.calls.append(("shard_stalled", shard))
+
     def heartbeat_sent(self, seconds: float) -> None:
         """Remember it."""
         self.calls.append(("heartbeat_sent", seconds))

@@ -1,0 +1,60 @@
+"""The leases in this worker's hands, and those it asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from headrace.flow.term import Term, Trust
+from headrace.model import Lease, ShardId
+from headrace.ports import Observer
+
+log = structlog.get_logger(__name__)
+
+
+class Holdings:
+    """What one incarnation holds; `opened` is called with every lease that came into its hands."""
+
+    def __init__(self, trust: Trust, observer: Observer, opened: Callable[[Term], None]) -> None:
+        self.terms: dict[ShardId, Term] = {}
+        self.wished: dict[ShardId, Lease] = {}
+        """Leases asked for and waited for."""
+        self.generation = 0
+        """Grows with each ownership change this worker made; the others see it and read the lease rows."""
+        self.left = asyncio.Event()
+        """Set when a lease left this worker's hands: it is time to look again."""
+        self._epochs: dict[ShardId, int] = {}
+        """The last epoch under which each shard was held: none is held twice."""
+        self._trust = trust
+        self._observer = observer
+        self._opened = opened
+
+    def hold(self, lease: Lease, transition: str) -> None:
+        """A lease came into this worker's hands: claimed, taken, adopted or received.
+
+        Its row may show that in two ways at once (the answer to a take, the watch of a wish): the first one counts. An
+        epoch that was held before is over; such a row is adopted under a new one.
+        """
+        if lease.shard_id in self.terms or lease.epoch <= self._epochs.get(lease.shard_id, 0):
+            return
+        term = Term(lease, self._trust)
+        self._epochs[lease.shard_id] = lease.epoch
+        self.terms[lease.shard_id] = term
+        self.generation += 1
+        log.info("lease_opened", shard=lease.shard_id, epoch=lease.epoch, transition=transition)
+        self._observer.lease_changed(lease.shard_id, transition)
+        self._opened(term)
+
+    def close(self, term: Term) -> None:
+        """A shard's run ended: the lease is no longer in this worker's hands."""
+        if self.terms.get(term.lease.shard_id) is term:
+            del self.terms[term.lease.shard_id]
+        self.generation += 1
+        self.left.set()
+
+    @property
+    def shards(self) -> frozenset[ShardId]:
+        """What is held or asked for."""
+        return frozenset(self.terms.keys() | self.wished.keys())
