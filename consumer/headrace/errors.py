@@ -97,5 +97,9 @@ class Fenced(HeadraceError):
     """Another worker marked this incarnation dead: drop every lease and start as a new incarnation."""
 
 
+class OrderLost(HeadraceError):
+    """The stream spreads records without regard to their partition keys: there is no order to keep."""
+
+
 class StreamReplaced(HeadraceError):
     """The stream has another creation time than the one the leases were made for: it is another stream."""

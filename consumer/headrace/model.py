@@ -109,13 +109,17 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class StreamDescription:
-    """What DescribeStreamSummary says. `now` is the service's own clock at the answer, in epoch seconds."""
+    """What DescribeStreamSummary says. `now_s` is the service's own clock at the answer, in epoch seconds.
+
+    `keeps_key_order` is False where the stream spreads records over its shards whatever their partition keys.
+    """
 
     name: str
     arn: str
     created: datetime
     retention_s: float
     now_s: float
+    keeps_key_order: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,8 @@ class Lease:
     """One lease row: the right to one shard.
 
     `owner` is None while unowned. `pending` are the parents not finished yet: the shard may be read once it is empty.
-    `start` is where to begin while `checkpoint` is TRIM_HORIZON. `throughput` is in bytes/s.
+    `start` is where to begin while `checkpoint` is TRIM_HORIZON. `throughput` is in bytes/s. `up_to_s` is a time of day
+    (epoch seconds): what arrived before it was settled when the row was written last; 0 where that is not known.
     """
 
     shard_id: ShardId
@@ -205,6 +210,7 @@ class Lease:
     first_hash_key: int = 0
     last_hash_key: int = 2**128 - 1
     throughput: float = 0.0
+    up_to_s: float = 0.0
     wanted_by: WorkerId | None = None
     """The worker that asked for it."""
     shunned_by: WorkerId | None = None

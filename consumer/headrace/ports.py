@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from headrace.errors import AwsError
+from headrace.loss import Loss
 from headrace.model import (
     AtTimestamp,
     Checkpoint,
@@ -139,6 +140,8 @@ class ShardStatus:
     behind_s: float
     last_progress: Instant
     last_settled: Instant
+    halted: Loss | None = None
+    """Why it is held and not read, if it is."""
 
 
 class Observer(Protocol):
@@ -179,6 +182,9 @@ class Observer(Protocol):
 
     def shard_stalled(self, shard: ShardId) -> None:
         """Nothing was read or settled for the stall limit, though the worker lives."""
+
+    def loss_found(self, loss: Loss) -> None:
+        """Records, or their order, may be lost."""
 
     def heartbeat_sent(self, seconds: float) -> None:
         """A heartbeat was acknowledged after this long."""

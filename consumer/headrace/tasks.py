@@ -1,4 +1,4 @@
-"""TaskGroup as it is meant to be, on every Python that headrace runs on.
+"""TaskGroup as it is meant to be, on every Python that headrace runs on, and work that a stop may end.
 
 Before Python 3.13 a group whose child fails after the body has ended leaves a cancellation request on the parent task
 behind. Nothing happens at first; on Python up to 3.11.2 the next `asyncio.timeout` of that task then ends it as cancelled,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Final
 
@@ -29,3 +30,17 @@ class TaskGroup(asyncio.TaskGroup):
         finally:
             if NEEDS_MENDING and group._parent_cancel_requested and not asked_before:  # noqa: SLF001 - likewise
                 group._parent_task.uncancel()  # noqa: SLF001 - likewise
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
+    """Do something that may take for ever; False when a stop was asked for first."""
+    try:
+        async with TaskGroup() as tasks:
+            working = tasks.create_task(work, name=name)
+            stopping = tasks.create_task(stop.wait(), name=f"{name}-stop")
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in (working, stopping):
+                task.cancel()
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    return not working.cancelled()

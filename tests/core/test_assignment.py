@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, plan, shares
-from headrace.core.leases import FENCED, LEAVING, LEFT, LIVE
+from headrace.core.membership import FENCED, LEAVING, LEFT, LIVE
 from headrace.model import TRIM_HORIZON, Lease, ShardId, Worker, WorkerId
 
 STATES = (LIVE, LEAVING, FENCED, LEFT)

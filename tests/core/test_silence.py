@@ -1,6 +1,6 @@
 """Who has been silent for too long, on the observer's own clock."""
 
-from headrace.core.leases import FENCED, LIVE
+from headrace.core.membership import FENCED, LIVE
 from headrace.core.silence import Watch
 from headrace.model import Instant, Worker, WorkerId
 

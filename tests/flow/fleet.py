@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from headrace.core import lease_rows, leases
+from headrace.core import lease_rows, membership
 from headrace.core.pacing import PaceRules
 from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
 from headrace.errors import AwsError, Unavailable
+from headrace.flow.incarnation import WorkerRules
 from headrace.flow.shard import ShardRules
-from headrace.flow.worker import Worker, WorkerRules
+from headrace.flow.worker import Worker
 from headrace.model import Checkpoint, Lease, Put, Record, ShardId, TrimHorizon
 from headrace.ports import Handler, Ports
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
@@ -196,7 +197,9 @@ class Fleet:
 
     def states(self) -> dict[str, str]:
         """State of every worker row, by the worker's name."""
-        return {str(row["name"]): str(row["st"]) for key, row in self.table.rows.items() if key.pk == leases.WORKERS}
+        return {
+            str(row["name"]): str(row["st"]) for key, row in self.table.rows.items() if key.pk == membership.WORKERS
+        }
 
     def by_key(self) -> dict[str, list[int]]:
         """Numbers in the order of their handling, by partition key."""

@@ -11,7 +11,7 @@ from flow.fleet import TIMING, Fleet, fleet
 from flow.test_leases import held, unanswered
 from structlog.testing import capture_logs
 
-from headrace.core import lease_rows, leases
+from headrace.core import lease_rows, leases, membership
 from headrace.core.pacing import PaceRules
 from headrace.flow.shard import ShardRules
 from headrace.model import ShardId, WorkerId
@@ -120,7 +120,7 @@ async def test_a_wish_whose_worker_died_is_cleared_and_the_owner_reads_on():
 
         (after,) = f.leases().values()
         assert (after.owner, after.epoch, after.wanted_by) == (lease.owner, lease.epoch, None)
-        row = f.table.rows[leases.worker_key(lease.owner)]
+        row = f.table.rows[membership.worker_key(lease.owner)]
         assert lease_rows.asked_for(row) == frozenset()
 
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import pytest
 from flow.fleet import TIMING, Fleet, fleet
 
-from headrace.core import leases
+from headrace.core import leases, membership
 from headrace.errors import StreamReplaced
 from headrace.model import TRIM_HORIZON, Checkpoint, Lease, ShardId, WorkerId
 from headrace.rows import DeleteRow, Key, PutRow, UpdateRow
@@ -94,7 +94,7 @@ async def test_a_worker_cut_off_from_the_table_stops_before_another_starts_and_r
         first_of_b = min(c.at for c in f.calls if c.worker == "b" and c.record.shard_id in shards)
         assert last_of_a < first_of_b
         assert last_of_a <= cut_at + TIMING.trust_window_s
-        assert sum(1 for key in f.table.rows if key.pk == leases.WORKERS and key.sk.startswith("a-")) == 2
+        assert sum(1 for key in f.table.rows if key.pk == membership.WORKERS and key.sk.startswith("a-")) == 2
 
 
 async def produce(f: Fleet, seconds: float) -> None:
@@ -239,7 +239,7 @@ async def test_an_owner_without_a_worker_row_is_tombstoned_before_its_leases_are
 
         (lease,) = f.leases().values()
         assert lease.epoch == 8
-        ghost = await f.table.get(leases.worker_key(WorkerId("ghost-1")))
+        ghost = await f.table.get(membership.worker_key(WorkerId("ghost-1")))
         assert ghost["st"] == "fenced"
 
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import structlog
 
-from headrace.core import lease_rows, leases
+from headrace.core import lease_rows, membership
 from headrace.core.backoff import Backoff
 from headrace.core.pacing import PaceRules
 from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
 from headrace.errors import IteratorExpired, Throttled
+from headrace.flow.incarnation import WorkerRules
 from headrace.flow.shard import ShardRules
-from headrace.flow.worker import Worker, WorkerRules
+from headrace.flow.worker import Worker
 from headrace.model import Put, Record, TrimHorizon
 from headrace.ports import Handler, Ports
 from headrace.testing.aside import SameLoop
@@ -328,8 +329,12 @@ class Run:
             member.stop.set()
         for member in list(self.members.values()):
             await member.task
-        states = {row["sk"]: row["st"] for key, row in self.table.rows.items() if key.pk == leases.WORKERS}
-        held = [row["sk"] for row in self._lease_rows() if states.get(row.get("own")) in {leases.LIVE, leases.LEAVING}]
+        states = {row["sk"]: row["st"] for key, row in self.table.rows.items() if key.pk == membership.WORKERS}
+        held = [
+            row["sk"]
+            for row in self._lease_rows()
+            if states.get(row.get("own")) in {membership.LIVE, membership.LEAVING}
+        ]
         if held:
             raise Violation(f"L: after everybody stopped {held} belong to workers that seem to live")
 

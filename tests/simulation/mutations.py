@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from headrace.core import assignment, leases
+from headrace.core import assignment, leases, membership
 from headrace.core.tenure import Tenure
-from headrace.flow import coordinator, heartbeat, worker
+from headrace.flow import coordinator, heartbeat, incarnation
 from headrace.flow.checkpoint import Checkpoints
 from headrace.flow.term import Trust
 from headrace.rows import Absent, AtMost, Equals, OneOf
@@ -28,7 +28,7 @@ def fence_before_take() -> None:
         if lease.owner is None or lease.owner in fleet.silent:
             return True
         owner = fleet.workers.get(lease.owner)
-        return owner is not None and not leases.is_alive(owner)
+        return owner is not None and not membership.is_alive(owner)
 
     assignment._orphaned = orphaned
     assignment._fences = lambda _: []
@@ -119,7 +119,7 @@ def an_absent_worker_is_tombstoned() -> None:
     def orphaned(lease: Any, fleet: Any) -> bool:
         if lease.owner is None or lease.owner not in fleet.workers:
             return True
-        return not leases.is_alive(fleet.workers[lease.owner])
+        return not membership.is_alive(fleet.workers[lease.owner])
 
     original = assignment._fences
     assignment._orphaned = orphaned
@@ -149,9 +149,9 @@ def rows_that_name_me_are_adopted() -> None:
 
 
 def identities_are_never_reused() -> None:
-    worker._token = lambda _: "again"
-    original = leases.register
-    leases.register = lambda *arguments: replace(original(*arguments), conditions=())
+    incarnation._token = lambda _: "again"
+    original = membership.register
+    membership.register = lambda *arguments: replace(original(*arguments), conditions=())
 
 
 def calls_must_end_within_the_trust() -> None:
@@ -175,13 +175,14 @@ def records_are_settled_before_the_checkpoint_passes() -> None:
 
 
 def _drop_condition(name: str, which: Callable[[Any], bool]) -> None:
-    original = getattr(leases, name)
+    where = leases if hasattr(leases, name) else membership
+    original = getattr(where, name)
 
     def without(*arguments: Any, **options: Any) -> Any:
         request = original(*arguments, **options)
         return replace(request, conditions=tuple(c for c in request.conditions if not which(c)))
 
-    setattr(leases, name, without)
+    setattr(where, name, without)
 
 
 MUTATIONS: dict[str, Patch] = {

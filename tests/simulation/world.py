@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace.core import lease_rows, leases
+from headrace.core import lease_rows, leases, membership
 from headrace.errors import AwsError, LeaseLost, Throttled, Unavailable
 from headrace.model import Checkpoint, DeadLetter, Effect, Instant, Lease, Permit, Put, ShardId, WorkerId
 from headrace.ports import Refusal
@@ -107,7 +107,7 @@ class WatchedTable(MemoryLeaseTable):
         self.history[request.key].append((asyncio.get_running_loop().time(), after))
         if request.key.pk.startswith("L#"):
             self._check_lease(before, after)
-        elif request.key.pk == leases.WORKERS and before is not None and after is not None:
+        elif request.key.pk == membership.WORKERS and before is not None and after is not None:
             self._check_worker(before, after)
         return applied
 
@@ -127,9 +127,12 @@ class WatchedTable(MemoryLeaseTable):
         return rows
 
     def _check_worker(self, before: Row, after: Row) -> None:
-        if before["st"] in {leases.FENCED, leases.LEFT} and after["st"] in {leases.LIVE, leases.LEAVING}:
+        if before["st"] in {membership.FENCED, membership.LEFT} and after["st"] in {
+            membership.LIVE,
+            membership.LEAVING,
+        }:
             raise Violation(f"S2: worker {after['sk']} came back from the dead")
-        if after["st"] == leases.FENCED and before["st"] != leases.FENCED:
+        if after["st"] == membership.FENCED and before["st"] != membership.FENCED:
             self.counts["fences"] += 1
 
     def _check_lease(self, before: Row | None, after: Row | None) -> None:
@@ -156,8 +159,8 @@ class WatchedTable(MemoryLeaseTable):
         """S2: a lease leaves a worker that lives only by its own hand; a handoff is the only such write."""
         if old.owner is None or old.wanted_by == new.owner:
             return
-        row = self.rows.get(leases.worker_key(old.owner))
-        if row is None or row["st"] in {leases.LIVE, leases.LEAVING}:
+        row = self.rows.get(membership.worker_key(old.owner))
+        if row is None or row["st"] in {membership.LIVE, membership.LEAVING}:
             raise Violation(f"S2: {new.shard_id} was taken from {old.owner}, which was not fenced")
 
 

@@ -108,6 +108,7 @@ class KinesisStream:
             arn=summary["StreamARN"],
             created=summary["StreamCreationTimestamp"].astimezone(UTC),
             retention_s=summary["RetentionPeriodHours"] * 3600.0,
+            keeps_key_order=summary.get("RecordDistributionStrategy") != "AUTO",
             now_s=self._service_clock(answer["ResponseMetadata"]["HTTPHeaders"]),
         )
 

@@ -31,12 +31,14 @@ from headrace.aws.tables import ensure_table
 from headrace.core.batching import BatchRules
 from headrace.core.pacing import PaceRules
 from headrace.core.verdict import RetryRules
-from headrace.errors import Denied, NotFound, SettingsError, StreamReplaced
+from headrace.errors import Denied, NotFound, OrderLost, SettingsError, StreamReplaced
 from headrace.flow.aside import OwnThread
 from headrace.flow.clock import SystemClock
+from headrace.flow.incarnation import WorkerRules
 from headrace.flow.persist import persist
 from headrace.flow.shard import ShardRules
-from headrace.flow.worker import Worker, WorkerRules
+from headrace.flow.worker import Worker
+from headrace.loss import LossPolicy
 from headrace.model import StreamDescription
 from headrace.ops.endpoints import Answers, serve
 from headrace.ops.metrics import Metrics, process_registry
@@ -97,8 +99,17 @@ async def _work(worker: Worker, stop: asyncio.Event, description: StreamDescript
     try:
         await worker.run(stop, description)
     except StreamReplaced as replaced:
-        mend = f"Set another HEADRACE_APPLICATION, or delete the rows of this stream from table {settings.lease.table}"
+        mend = (
+            "Set another HEADRACE_APPLICATION for the new stream, or HEADRACE_STREAM_ON_LOSS=continue to go on with it "
+            "from its beginning"
+        )
         raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(replaced), mend) from replaced
+    except OrderLost as lost:
+        mend = (
+            "Set the stream's record distribution strategy to USER_PARTITION_KEY, or HEADRACE_STREAM_ON_LOSS=continue "
+            "to read it without order"
+        )
+        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(lost), mend) from lost
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -194,6 +205,7 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
         buffer_bytes=settings.fetch.buffer,
         maximum_leases=settings.lease.maximum,
         deployment=settings.lease.deployment,
+        on_loss=LossPolicy(settings.stream.on_loss),
         stall_s=settings.lease.stall.total_seconds(),
     )
 

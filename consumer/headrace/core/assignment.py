@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from headrace.core.leases import LIVE, is_alive
+from headrace.core.membership import LIVE, is_alive
 from headrace.model import Lease, ShardId, Worker, WorkerId
 
 UNEVEN: Final = 1.15

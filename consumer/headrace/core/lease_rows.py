@@ -32,6 +32,7 @@ def lease_of(row: Row) -> Lease:
         first_hash_key=int(str(row.get("hk0", "0"))),
         last_hash_key=int(str(row.get("hk1", str(2**128 - 1)))),
         throughput=_number(row, "tput"),
+        up_to_s=_number(row, "upTo"),
         wanted_by=_worker(row, "want"),
         shunned_by=_worker(row, "shun"),
     )
@@ -79,6 +80,11 @@ def is_bootstrapped(row: Row) -> bool:
     return bool(row.get("ready", False))
 
 
+def remembered_label(row: Row) -> str:
+    """The name under which the lease rows stand."""
+    return str(row.get("label", row["sk"]))
+
+
 def remembered_created(row: Row) -> datetime:
     """The creation time of the stream that the application's leases were made for."""
     return datetime.fromisoformat(str(row["created"]))
@@ -104,11 +110,12 @@ def shows_heartbeat(row: Row | None, counter: int, states: tuple[str, ...]) -> b
     return row is not None and row["hb"] == counter and row["st"] in states
 
 
-def fresh_row(new: NewLease) -> dict[str, Value]:
-    """The attributes of a lease that nobody owned yet."""
+def fresh_row(new: NewLease, wall_s: float) -> dict[str, Value]:
+    """The attributes of a lease that nobody owned yet; nothing that arrives from now on may be missed."""
     row: dict[str, Value] = {
         "ep": 0,
         "ck": TRIM_HORIZON.encode(),
+        "upTo": round(wall_s, 3),
         "hk0": str(new.shard.first_hash_key),
         "hk1": str(new.shard.last_hash_key),
         **start_attributes(new.start),

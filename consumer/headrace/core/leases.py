@@ -4,9 +4,7 @@ One table per application. A worker keeps one heartbeat row; a lease row names i
 is live while that worker's heartbeat moves. What makes it safe is in the conditions here:
 
 - an epoch grows by exactly one at each change of owner, so a write under an old epoch is refused for ever;
-- to take from a silent worker an observer first fences its row at the counter it saw: one more heartbeat in between
-  refuses the fence, and after the fence no heartbeat is accepted;
-- a worker row that is absent is not a dead worker: it is tombstoned first, so that a late registration is refused;
+- what belongs to a silent worker is taken only after its row was fenced (`membership`);
 - a checkpoint moves only forward and only under the current owner and epoch;
 - a live lease is passed on by its owner alone, in one write with the final checkpoint and the next epoch;
 - the end of a shard and its children's rows are one transaction.
@@ -17,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from headrace.core.lease_rows import REQUEST, fresh_row, fresh_worker, start_attributes
+from headrace.core.lease_rows import REQUEST, fresh_row, start_attributes
 from headrace.core.lineage import NewLease
+from headrace.core.membership import LIVE, worker_key
 from headrace.model import (
     SHARD_END,
     AtTimestamp,
@@ -31,7 +30,6 @@ from headrace.model import (
     Shard,
     ShardId,
     TrimHorizon,
-    Worker,
     WorkerId,
 )
 from headrace.rows import (
@@ -41,7 +39,6 @@ from headrace.rows import (
     DeleteRow,
     Equals,
     Key,
-    OneOf,
     Present,
     PutRow,
     Request,
@@ -49,30 +46,11 @@ from headrace.rows import (
     Value,
 )
 
-WORKERS: Final = "W"
-"""Partition of all worker rows: one query reads the fleet (100 rows are about 16 KB)."""
-
 META: Final = "M"
 BUCKETS: Final = 16
 """Partitions of a stream's lease rows: 1,000 write units each."""
 
-LIVE: Final = "live"
-LEAVING: Final = "leaving"
-FENCED: Final = "fenced"
-LEFT: Final = "left"
-ALIVE: Final = (LIVE, LEAVING)
-"""States in which a heartbeat is accepted."""
-
-KEEP_DEAD_WORKERS_S: Final = 7 * 24 * 3600
-"""DynamoDB's TTL removes the row of a worker that left or was fenced after a week."""
-
-
 # --- keys -------------------------------------------------------------------------------------------------------------
-
-
-def worker_key(worker: WorkerId) -> Key:
-    """Where a worker's heartbeat row is."""
-    return Key(WORKERS, worker)
 
 
 def meta_key(stream: str) -> Key:
@@ -88,80 +66,6 @@ def lease_key(stream: str, shard: ShardId) -> Key:
 def lease_partitions(stream: str) -> list[str]:
     """Every partition that may hold lease rows of a stream."""
     return [f"L#{stream}#{bucket}" for bucket in range(BUCKETS)]
-
-
-# --- workers ----------------------------------------------------------------------------------------------------------
-
-
-def register(worker: Worker) -> PutRow:
-    """Bring a new incarnation to life. Refused with counter 1 and a living state: an earlier try of this one applied."""
-    row = fresh_worker(replace(worker, heartbeat=1, state=LIVE))
-    return PutRow(worker_key(worker.worker_id), row, (Absent("pk"),))
-
-
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """What a heartbeat tells the others, and which requests it clears because they were `heard`."""
-
-    state: str
-    held: int = 0
-    generation: int = 0
-    stalled: int = 0
-    heard: frozenset[ShardId] = frozenset()
-
-
-def heartbeat(worker: WorkerId, seen: int, vitals: Vitals) -> UpdateRow:
-    """Count on from `seen`.
-
-    Refused with counter `seen + 1` and a living state: an earlier try of this one applied. The row in the answer shows
-    which shards others ask for (`asked_for`).
-    """
-    told: dict[str, Value] = {
-        "st": vitals.state,
-        "held": vitals.held,
-        "gen": vitals.generation,
-        "stalled": vitals.stalled,
-    }
-    return UpdateRow(
-        worker_key(worker),
-        (Equals("hb", seen), OneOf("st", ALIVE)),
-        {"hb": seen + 1, **told},
-        remove=tuple(f"{REQUEST}{shard}" for shard in sorted(vitals.heard)),
-    )
-
-
-def announce_leave(worker: WorkerId) -> UpdateRow:
-    """Tell the others, without waiting for the next heartbeat, that this worker takes nothing more."""
-    return UpdateRow(worker_key(worker), (OneOf("st", ALIVE),), {"st": LEAVING})
-
-
-def fence(worker: WorkerId, seen: int, wall_s: float) -> UpdateRow:
-    """Declare a worker dead that was not heard of since counter `seen`."""
-    return UpdateRow(
-        worker_key(worker),
-        (Equals("hb", seen), OneOf("st", ALIVE)),
-        {"st": FENCED, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S},
-    )
-
-
-def tombstone(worker: WorkerId, wall_s: float) -> PutRow:
-    """Make a fenced row for an owner that has none, so that it cannot come to life later."""
-    row: dict[str, Value] = {"hb": 0, "st": FENCED, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S}
-    return PutRow(worker_key(worker), row, (Absent("pk"),))
-
-
-def leave(worker: WorkerId, wall_s: float) -> UpdateRow:
-    """Say goodbye after every lease was released."""
-    return UpdateRow(
-        worker_key(worker),
-        (OneOf("st", ALIVE),),
-        {"st": LEFT, "held": 0, "exp": int(wall_s) + KEEP_DEAD_WORKERS_S},
-    )
-
-
-def is_alive(worker: Worker) -> bool:
-    """Whether the row's state lets its heartbeats be accepted."""
-    return worker.state in ALIVE
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------
@@ -188,31 +92,40 @@ def adopt(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
     return _own(stream, lease, me, (*_owned(me, lease.epoch), Absent("done")))
 
 
-def checkpoint(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint, rate: float) -> UpdateRow:
-    """Move the checkpoint forward; `rate` is the shard's throughput in bytes/s."""
-    return UpdateRow(
-        lease_key(stream, shard),
-        (*_owned(me, epoch), AtMost("ck", reached.encode()), Absent("done")),
-        {"ck": reached.encode(), "tput": round(rate)},
-    )
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an owner tells of its shard.
+
+    Everything up to `reached` is settled, and all that arrived before `up_to_s` (epoch seconds); `rate` is the
+    throughput in bytes/s.
+    """
+
+    reached: Checkpoint
+    up_to_s: float
+    rate: float = 0.0
+
+    @property
+    def attributes(self) -> dict[str, Value]:
+        """As they stand in the lease's row."""
+        return {"ck": self.reached.encode(), "upTo": round(self.up_to_s, 3), "tput": round(self.rate)}
+
+
+def checkpoint(stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: Progress) -> UpdateRow:
+    """Move the checkpoint forward, or tell that it still stands."""
+    conditions = (*_owned(me, epoch), AtMost("ck", progress.reached.encode()), Absent("done"))
+    return UpdateRow(lease_key(stream, shard), conditions, progress.attributes)
 
 
 def release(
-    stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint, *, shun: bool = False
+    stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: Progress, *, shun: bool = False
 ) -> UpdateRow:
     """Give the lease up with its final checkpoint. The epoch stays; the next claim adds one.
 
     With `shun`, others go first: this worker gets nowhere with the shard.
     """
-    left: dict[str, Value] = {"ck": reached.encode()}
-    if shun:
-        left["shun"] = me
-    return UpdateRow(
-        lease_key(stream, shard),
-        (*_owned(me, epoch), AtMost("ck", reached.encode())),
-        left,
-        remove=("own", "want"),
-    )
+    left = progress.attributes | ({"shun": me} if shun else {})
+    conditions = (*_owned(me, epoch), AtMost("ck", progress.reached.encode()))
+    return UpdateRow(lease_key(stream, shard), conditions, left, remove=("own", "want"))
 
 
 def ask(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
@@ -236,7 +149,7 @@ def withdraw(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
     return UpdateRow(lease_key(stream, lease.shard_id), conditions, remove=("want",))
 
 
-def hand_over(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Checkpoint, heir: WorkerId) -> UpdateRow:
+def hand_over(stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: Progress, heir: WorkerId) -> UpdateRow:
     """Pass the lease on with its final checkpoint. The term must be over before this is sent.
 
     Without an answer it is sent again until there is one: a refusal then means that it had applied, or that the lease
@@ -244,15 +157,15 @@ def hand_over(stream: str, shard: ShardId, me: WorkerId, epoch: int, reached: Ch
     """
     return UpdateRow(
         lease_key(stream, shard),
-        (*_owned(me, epoch), AtMost("ck", reached.encode()), Absent("done")),
-        {"ck": reached.encode(), "own": heir, "ep": epoch + 1},
+        (*_owned(me, epoch), AtMost("ck", progress.reached.encode()), Absent("done")),
+        {**progress.attributes, "own": heir, "ep": epoch + 1},
         remove=("want", "shun"),
     )
 
 
-def create(stream: str, new: NewLease) -> PutRow:
+def create(stream: str, new: NewLease, wall_s: float) -> PutRow:
     """The row of a shard that has none."""
-    return PutRow(lease_key(stream, new.shard.shard_id), fresh_row(new), (Absent("pk"),))
+    return PutRow(lease_key(stream, new.shard.shard_id), fresh_row(new, wall_s), (Absent("pk"),))
 
 
 def end_shard(
@@ -279,7 +192,7 @@ def end_shard(
         UpdateRow(lease_key(stream, s.shard_id), (Present("pk"),), discard={"pend": frozenset({lease.shard_id})})
         for s in known
     ]
-    return (parent, *started, *(create(stream, n) for n in new))
+    return (parent, *started, *(create(stream, n, wall_s) for n in new))
 
 
 def end_token(stream: str, requests: tuple[Request, ...]) -> str:
@@ -314,6 +227,12 @@ def remember_stream(stream: str, arn: str, created: datetime, start: TrimHorizon
     """Tie the application's leases to this stream, by its creation time, and fix where it starts."""
     row: dict[str, Value] = {"arn": arn, "created": created.isoformat(), "schema": 1, **start_attributes(start)}
     return PutRow(meta_key(stream), row, (Absent("pk"),))
+
+
+def replace_stream(stream: str, arn: str, was: datetime, created: datetime) -> UpdateRow:
+    """Go on with another stream of the same name, from its beginning; the old one's lease rows are left behind."""
+    told: dict[str, Value] = {"arn": arn, "created": created.isoformat(), "label": f"{stream}@{created.isoformat()}"}
+    return UpdateRow(meta_key(stream), (Equals("created", was.isoformat()),), told, remove=("ready", "at"))
 
 
 def note_bootstrap(stream: str) -> UpdateRow:

@@ -63,6 +63,11 @@ def _depth(shard: Shard, listed: Mapping[ShardId, Shard]) -> int:
     return depth
 
 
+def shard_of(lease: Lease) -> Shard:
+    """A shard as its lease's row remembers it: the stream may list it no longer."""
+    return Shard(lease.shard_id, lease.parents, lease.first_hash_key, lease.last_hash_key)
+
+
 def child_pending(child: Shard, finished: ShardId, others: Mapping[ShardId, Lease]) -> frozenset[ShardId]:
     """The parents a child still waits for once `finished` is done, when the child has no row yet.
 

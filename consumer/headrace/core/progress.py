@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from headrace.core.leases import LIVE
+from headrace.core.membership import LIVE
 from headrace.model import Instant, Worker, WorkerId
 
 PATIENCE: Final = 1.1

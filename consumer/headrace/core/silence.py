@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from headrace.core.leases import is_alive
+from headrace.core.membership import is_alive
 from headrace.model import Instant, Worker, WorkerId
 
 

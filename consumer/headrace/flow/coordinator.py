@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from headrace.core import lease_rows, leases
+from headrace.core import lease_rows, leases, membership
 from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, orphans, plan
 from headrace.core.lineage import may_forget
 from headrace.core.silence import Watch
@@ -106,7 +106,7 @@ class Coordinator:
         """Where the other workers that take part can be nudged."""
         silent = self._fleet().silent
         others = (w for w in self._view.workers.values() if w.worker_id != self._me and w.worker_id not in silent)
-        return [w.address for w in others if w.address and w.state == leases.LIVE]
+        return [w.address for w in others if w.address and w.state == membership.LIVE]
 
     async def round(self) -> None:
         """One look at the fleet and what follows from it. A table that cannot be reached ends the round early."""
@@ -126,7 +126,7 @@ class Coordinator:
     # --- see -----------------------------------------------------------------------------------------------------------
 
     async def _read_workers(self) -> None:
-        rows = await self._ports.table.query(leases.WORKERS)
+        rows = await self._ports.table.query(membership.WORKERS)
         workers = {worker.worker_id: worker for worker in map(lease_rows.worker_of, rows)}
         if _ownership(workers) != _ownership(self._view.workers):
             self._view.leases_read = None
@@ -193,9 +193,9 @@ class Coordinator:
         wall_s = self._ports.clock.wall().timestamp()
         match action:
             case Fence(worker, counter):
-                outcome = await self._ports.table.apply(leases.fence(worker, counter, wall_s))
+                outcome = await self._ports.table.apply(membership.fence(worker, counter, wall_s))
             case Tombstone(worker):
-                outcome = await self._ports.table.apply(leases.tombstone(worker, wall_s))
+                outcome = await self._ports.table.apply(membership.tombstone(worker, wall_s))
         if isinstance(outcome, Refused):
             return False
         log.warning("peer_fenced", peer=action.worker)
@@ -203,7 +203,7 @@ class Coordinator:
         return True
 
     async def _acquire(self, action: Claim | Take | Adopt) -> None:
-        lease, stream = action.lease, self._discovery.stream
+        lease, stream = action.lease, self._discovery.label
         match action:
             case Claim():
                 transition, request = "claimed", leases.claim(stream, lease, self._me)
@@ -231,14 +231,14 @@ class Coordinator:
         for lease in list(self._view.leases.values()):
             listed = self._discovery.may_list(lease)
             if may_forget(lease, self._view.leases, listed=listed, age_s=wall_s - lease.done_at_s):
-                await self._ports.table.apply(leases.forget(self._discovery.stream, lease))
+                await self._ports.table.apply(leases.forget(self._discovery.label, lease))
                 del self._view.leases[lease.shard_id]
                 log.info("lease_forgotten", shard=lease.shard_id)
 
     def is_moving(self, worker: WorkerId) -> bool:
         """Whether a worker takes part and its heartbeat was seen to move lately."""
         row, sighting = self._view.workers.get(worker), self._view.watch.sightings.get(worker)
-        if row is None or sighting is None or row.state != leases.LIVE:
+        if row is None or sighting is None or row.state != membership.LIVE:
             return False
         recently = 2 * self._timing.heartbeat_period_s + self._timing.poll_period_s
         return self._ports.clock.now() - sighting.since <= recently
@@ -266,4 +266,4 @@ def _ownership(workers: dict[WorkerId, Worker]) -> set[tuple[WorkerId, str, int]
 
 
 def _living(workers: dict[WorkerId, Worker]) -> set[WorkerId]:
-    return {w.worker_id for w in workers.values() if w.state == leases.LIVE}
+    return {w.worker_id for w in workers.values() if w.state == membership.LIVE}

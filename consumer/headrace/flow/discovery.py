@@ -14,8 +14,9 @@ from typing import Final
 import structlog
 
 from headrace.core import lease_rows, leases
-from headrace.core.lineage import missing_leases
+from headrace.core.lineage import missing_leases, shard_of
 from headrace.errors import AwsError, StreamReplaced
+from headrace.flow.losses import Losses
 from headrace.flow.persist import persist
 from headrace.model import (
     AtTimestamp,
@@ -43,8 +44,11 @@ CLOCKS_AGREE_S: Final = 60.0
 class Discovery:
     """What the stream has, and what the table has of it."""
 
-    def __init__(self, ports: Ports, stream: str) -> None:
-        self.stream = stream
+    def __init__(self, ports: Ports, stream: str, losses: Losses) -> None:
+        self.label = stream
+        """The name under which the stream's lease rows stand."""
+        self._stream = stream
+        self._losses = losses
         self._listed: frozenset[ShardId] = frozenset()
         self._listed_at_s = float("-inf")
         """The last listing, and the time of day at which it was asked for."""
@@ -53,20 +57,19 @@ class Discovery:
     async def open(self, description: StreamDescription, start: StartPosition) -> None:
         """Tie the application to the stream, or find it tied to this one, and see that its first rows are there.
 
-        Raises StreamReplaced when the leases were made for an earlier stream of the same name.
+        Raises StreamReplaced when the leases were made for an earlier stream of the same name, unless the worker is to
+        go on with what is left.
         """
         meta = await self._remember(description, start)
         if lease_rows.remembered_created(meta) != description.created:
-            raise StreamReplaced(
-                f"the leases were made for a stream {self.stream} created {lease_rows.remembered_created(meta)}; "
-                f"the stream of that name today was created {description.created}"
-            )
+            meta = await self._replace(description, lease_rows.remembered_created(meta))
+        self.label = lease_rows.remembered_label(meta)
         if lease_rows.is_bootstrapped(meta):
             await persist("discover", self.discover, self._ports.chance)
         else:
             begin = lease_rows.remembered_start(meta)
             await persist("bootstrap", lambda: self._discover(begin), self._ports.chance)
-            await self._apply("note_bootstrap", leases.note_bootstrap(self.stream))
+            await self._apply("note_bootstrap", leases.note_bootstrap(self._stream))
 
     async def run(self) -> None:
         """Discover from time to time, for ever; a listing that fails is simply tried again next time."""
@@ -78,7 +81,7 @@ class Discovery:
                 log.warning("discovery_failed", error=str(error))
 
     async def discover(self) -> list[Shard]:
-        """Make a row for every listed shard that has none; returns the listing.
+        """Make a row for every listed shard that has none; returns the shards that are listed or had a row.
 
         Raises Throttled, Unavailable, Denied or NotFound.
         """
@@ -99,7 +102,7 @@ class Discovery:
 
         try:
             async with TaskGroup() as queries:
-                for partition in leases.lease_partitions(self.stream):
+                for partition in leases.lease_partitions(self.label):
                     queries.create_task(read(partition), name=f"query-{partition}")
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
@@ -107,24 +110,43 @@ class Discovery:
 
     async def _remember(self, description: StreamDescription, start: StartPosition) -> Row:
         first = _resolved(start, description)
-        request = leases.remember_stream(self.stream, description.arn, description.created, first)
+        request = leases.remember_stream(self._stream, description.arn, description.created, first)
         outcome = await self._apply("remember_stream", request)
         if isinstance(outcome, Applied):
-            log.info("application_began", stream=self.stream, start=str(first))
-            return outcome.row
+            log.info("application_began", stream=self._stream, start=str(first))
+        return self._there(outcome)
+
+    async def _replace(self, description: StreamDescription, was: datetime) -> Row:
+        """Another stream of the same name: refuse it, or go on with it."""
+        replaced = StreamReplaced(
+            f"the leases were made for a stream {self._stream} created {was}; "
+            f"the stream of that name today was created {description.created}"
+        )
+        if not self._losses.continues:
+            raise replaced
+        request = leases.replace_stream(self._stream, description.arn, was, description.created)
+        outcome = await self._apply("replace_stream", request)
+        if isinstance(outcome, Applied):
+            self._losses.tell_replaced(replaced)
+        meta = self._there(outcome)
+        if lease_rows.remembered_created(meta) != description.created:
+            raise replaced
+        return meta
+
+    def _there(self, outcome: Outcome) -> Row:
         if outcome.row is None:
-            raise StreamReplaced(f"the row that ties {self.stream} to its leases vanished while it was read")
+            raise StreamReplaced(f"the row that ties {self._stream} to its leases vanished while it was read")
         return outcome.row
 
     async def _discover(self, start: TrimHorizon | AtTimestamp) -> list[Shard]:
         asked_at_s = self._ports.clock.wall().timestamp()
-        shards = await self._ports.stream.list_shards()
-        for new in missing_leases(shards, await self.read_leases(), start):
-            if isinstance(await self._ports.table.apply(leases.create(self.stream, new)), Applied):
+        shards, found = await self._ports.stream.list_shards(), await self.read_leases()
+        for new in missing_leases(shards, found, start):
+            if isinstance(await self._ports.table.apply(leases.create(self.label, new, asked_at_s)), Applied):
                 log.info("shard_discovered", shard=new.shard.shard_id, parents=new.shard.parents)
         self._listed = frozenset(shard.shard_id for shard in shards)
         self._listed_at_s = asked_at_s
-        return shards
+        return [*shards, *(shard_of(lease) for lease in found.values() if lease.shard_id not in self._listed)]
 
     async def _apply(self, what: str, request: Request) -> Outcome:
         return await persist(what, lambda: self._ports.table.apply(request), self._ports.chance)

@@ -23,7 +23,7 @@ from headrace.rows import Request, Row, TransactionApplied, TransactionOutcome, 
 log = structlog.get_logger(__name__)
 
 Discover = Callable[[], Awaitable[list[Shard]]]
-"""Make rows for every listed shard that has none; returns the listing."""
+"""Make rows for every listed shard that has none; returns the shards that are listed or had a row."""
 
 
 class Finish:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import structlog
 
-from headrace.core import lease_rows, leases
+from headrace.core import lease_rows, membership
 from headrace.core.backoff import Backoff, delay_s
 from headrace.core.tenure import LeaseTiming, Tenure
 from headrace.errors import AwsError, Fenced, Retryable
@@ -43,7 +43,7 @@ class Heart:
         ports: Ports,
         timing: LeaseTiming,
         trust: Trust,
-        vitals: Callable[[], leases.Vitals],
+        vitals: Callable[[], membership.Vitals],
         asked: Callable[[frozenset[ShardId]], None],
     ) -> None:
         self.last_try: Instant = ports.clock.now()
@@ -62,7 +62,7 @@ class Heart:
     async def register(self) -> None:
         """Make this incarnation's row. Raises Fenced when it was declared dead meanwhile."""
         self._pulse = self._ports.clock.now()
-        await self._send(leases.register(self._worker), 1)
+        await self._send(membership.register(self._worker), 1)
         log.info("worker_registered", worker=self._me)
 
     async def feel_pulse(self) -> None:
@@ -83,7 +83,7 @@ class Heart:
     async def beat(self) -> None:
         """One heartbeat, tried until it is acknowledged. Raises Fenced."""
         if not self._withheld():
-            await self._send(leases.heartbeat(self._me, self._counter, self._vitals()), self._counter + 1)
+            await self._send(membership.heartbeat(self._me, self._counter, self._vitals()), self._counter + 1)
 
     def _withheld(self) -> bool:
         stalled_s = self._ports.clock.now() - self._pulse
@@ -120,7 +120,7 @@ class Heart:
                 self._asked(lease_rows.asked_for(row))
                 return True
             case Refused(row):
-                if lease_rows.shows_heartbeat(row, counter, leases.ALIVE):
+                if lease_rows.shows_heartbeat(row, counter, membership.ALIVE):
                     return True
                 self._trust.drop()
                 raise Fenced(f"worker {self._me} was declared dead at heartbeat {counter}")

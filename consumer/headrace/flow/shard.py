@@ -20,10 +20,11 @@ from headrace.core.verdict import RetryRules
 from headrace.errors import LeaseLost
 from headrace.flow.budget import Budget
 from headrace.flow.bury import Burial
-from headrace.flow.checkpoint import Checkpoints
+from headrace.flow.checkpoint import Checkpoints, Reached
 from headrace.flow.deliver import Delivery
 from headrace.flow.fetch import Fetcher
 from headrace.flow.finish import Discover, Finish
+from headrace.flow.losses import Losses
 from headrace.flow.releases import Releases
 from headrace.flow.term import Term
 from headrace.model import Instant, Record, ShardId, WorkerId
@@ -57,15 +58,17 @@ class ShardRules:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What the shards of one incarnation share."""
+    """What the shards of one incarnation share. `label` is the name under which the lease rows of `stream` stand."""
 
     me: WorkerId
     stream: str
+    label: str
     ports: Ports
     budget: Budget
     rules: ShardRules
     discover: Discover
     releases: Releases
+    losses: Losses
 
 
 class ShardRun:
@@ -91,8 +94,10 @@ class ShardRun:
         self._tracker = Tracker(lease.checkpoint)
         self._marked = lease.checkpoint
         self._batcher = Batcher(place.rules.batch)
-        self._fetcher = Fetcher(lease, ports, place.budget, place.rules.pace, self._take_in, self._at_the_tip)
-        self._checkpoints = Checkpoints(place.me, place.stream, term, ports, lambda: self._tracker.mark)
+        self._fetcher = Fetcher(
+            lease, ports, place.budget, place.rules.pace, place.losses, self._take_in, self._at_the_tip
+        )
+        self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         burial = Burial(place.me, place.stream, term, ports)
         self._delivery = Delivery(term, ports, place.rules.retry, self._tracker, burial, self._settled)
 
@@ -103,8 +108,8 @@ class ShardRun:
 
     @property
     def is_reading(self) -> bool:
-        """Whether it was not asked to stop yet."""
-        return not self._stopping
+        """Whether it was neither asked to stop nor is held."""
+        return not self._stopping and self._fetcher.halted is None
 
     async def run(self) -> None:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
@@ -136,18 +141,28 @@ class ShardRun:
 
     def status(self) -> ShardStatus:
         """What it is doing at this moment."""
-        oldest = self._tracker.oldest_open_arrival_s
         return ShardStatus(
             shard_id=self._term.lease.shard_id,
             epoch=self._term.epoch,
             checkpoint=self._tracker.mark.encode(),
             open_records=self._tracker.open_records + self._batcher.waiting,
             retrying_records=self._delivery.parking.waiting,
-            oldest_open_arrival_s=self._batcher.oldest_arrival_s if oldest is None else oldest,
-            behind_s=self._fetcher.behind_s,
+            oldest_open_arrival_s=self._oldest_open_arrival_s,
+            behind_s=self._fetcher.reading.behind_s,
             last_progress=self._last_progress,
             last_settled=self._last_settled,
+            halted=self._fetcher.halted,
         )
+
+    @property
+    def _oldest_open_arrival_s(self) -> float | None:
+        oldest = self._tracker.oldest_open_arrival_s
+        return self._batcher.oldest_arrival_s if oldest is None else oldest
+
+    def _reached(self) -> Reached:
+        """How far everything is settled: as a position, and as a time of day."""
+        oldest = self._oldest_open_arrival_s
+        return Reached(self._tracker.mark, self._fetcher.reading.up_to_s if oldest is None else oldest)
 
     async def _process(self) -> None:
         """Fetch, batch, deliver, settle and checkpoint, side by side, until there is nothing more to do here."""
@@ -235,7 +250,7 @@ class ShardRun:
         """Finish the shard, pass its lease on, or release it."""
         place = self._place
         if self._tracker.drained:
-            finish = Finish(place.me, place.stream, self._term, place.ports, place.discover)
+            finish = Finish(place.me, place.label, self._term, place.ports, place.discover)
             await finish.end(self._fetcher.children)
         elif self._heir is not None:
             await self._checkpoints.hand_over(self._heir)

@@ -1,57 +1,22 @@
-"""One worker, from registration to goodbye, through as many incarnations as it takes.
-
-An incarnation has a heartbeat, a coordinator and a run for each lease in its hands. When another worker fences it, all
-of that is dropped at once and a new incarnation starts. When the worker is asked to stop, its shards finish what is in
-flight and release their leases, and only then does the heartbeat end.
-"""
+"""One worker, from its start to its stop, through as many incarnations as it takes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
 
-from headrace.core import leases
-from headrace.core.tenure import LeaseTiming
-from headrace.errors import AwsError, Fenced, LeaseLost
-from headrace.flow.budget import Budget
-from headrace.flow.coordinator import Coordinator
+from headrace.errors import Fenced, StreamReplaced
 from headrace.flow.discovery import Discovery
-from headrace.flow.handoff import Counterparts, Handoffs
-from headrace.flow.heartbeat import Heart
-from headrace.flow.holdings import Holdings
-from headrace.flow.releases import Releases
-from headrace.flow.shard import ShardRules, ShardRun, Workplace
-from headrace.flow.term import Term, Trust
-from headrace.flow.watchdog import Watchdog
-from headrace.model import Instant, ShardId, StartPosition, StreamDescription, WorkerId
-from headrace.model import Worker as WorkerRow
-from headrace.ports import Ports, ShardStatus
-from headrace.tasks import TaskGroup
+from headrace.flow.incarnation import Incarnation, WorkerRules
+from headrace.flow.losses import Losses
+from headrace.flow.persist import persist
+from headrace.model import StreamDescription
+from headrace.ports import Ports
+from headrace.tasks import unless_stopped
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRules:
-    """How a worker runs.
-
-    `name` is the stable part of its id, `deployment` the rollout it belongs to, `buffer_bytes` what all its shards may
-    hold together, `stall_s` how long a shard may be without progress before others try.
-    """
-
-    name: str
-    stream: str
-    start: StartPosition
-    timing: LeaseTiming
-    shard: ShardRules = ShardRules()
-    buffer_bytes: int = 64 * 1024 * 1024
-    maximum_leases: int | None = None
-    deployment: str = ""
-    stall_s: float = 300.0
 
 
 class Worker:
@@ -69,13 +34,26 @@ class Worker:
     async def run(self, stop: asyncio.Event, description: StreamDescription) -> None:
         """Work on the described stream until `stop` is set.
 
-        Raises StreamReplaced when the leases belong to another stream of that name.
+        Raises StreamReplaced when the leases belong to another stream of that name, OrderLost when the stream keeps no
+        order by key; unless it is to go on with what is left.
         """
-        discovery = Discovery(self._ports, self._rules.stream)
-        if not await _unless(stop, discovery.open(description, self._rules.start), "open"):
-            return
         while not stop.is_set():
-            self.incarnation = Incarnation(self._ports, self._rules, discovery, self.address)
+            losses = Losses(self._ports, description, self._rules.on_loss)
+            losses.accept(description)
+            discovery = Discovery(self._ports, self._rules.stream, losses)
+            if not await unless_stopped(stop, discovery.open(description, self._rules.start), "open"):
+                return
+            try:
+                await self._live(stop, discovery, losses)
+            except StreamReplaced as replaced:
+                if not losses.continues:
+                    raise
+                log.warning("stream_replaced", reason=str(replaced))
+                description = await persist("describe_stream", self._ports.stream.describe, self._ports.chance)
+
+    async def _live(self, stop: asyncio.Event, discovery: Discovery, losses: Losses) -> None:
+        while not stop.is_set():
+            self.incarnation = Incarnation(self._ports, self._rules, discovery, losses, self.address)
             try:
                 await self.incarnation.live(stop)
             except Fenced as fenced:
@@ -104,172 +82,3 @@ class Worker:
         if incarnation is None:
             return {"stream": self._rules.stream, "worker": None, "shards": []}
         return {"stream": self._rules.stream, **incarnation.status()}
-
-
-class Incarnation:
-    """One start of a worker under one id, which is never used again."""
-
-    def __init__(self, ports: Ports, rules: WorkerRules, discovery: Discovery, address: str = "") -> None:
-        self.me = WorkerId(f"{rules.name}-{_token(ports.chance)}")
-        self.ready = False
-        """Registered, with a running lease loop."""
-        self._ports = ports
-        self._state = leases.LIVE
-        self._runs: dict[Term, ShardRun] = {}
-        self._shards = TaskGroup()
-        self._main = asyncio.get_running_loop()
-        self._discovery = discovery
-        self.trust = Trust(ports.clock, rules.timing)
-        self._holdings = Holdings(self.trust, ports.observer, self._open)
-        counterparts = Counterparts(self._spawn, self._is_moving, self._pass_on)
-        self._handoffs = Handoffs(self.me, rules.stream, ports, self._holdings, counterparts)
-        self.coordinator = Coordinator(
-            self.me, ports, rules.timing, self.trust, discovery, self._holdings, self._handoffs.wish
-        )
-        self._releases = Releases(ports, self.coordinator.peers)
-        row = _row(self.me, rules, address, ports)
-        self._watchdog = Watchdog(self.me, ports, rules.stall_s, self._runs.values, self.coordinator.workers)
-        self._heart = Heart(row, ports, rules.timing, self.trust, self._vitals, self._asked)
-        budget = Budget(rules.buffer_bytes)
-        self._place = Workplace(self.me, rules.stream, ports, budget, rules.shard, discovery.discover, self._releases)
-
-    async def live(self, stop: asyncio.Event) -> None:
-        """Register, work until `stop` is set, release everything, say goodbye. Raises Fenced."""
-        if not await _unless(stop, self._heart.register(), "register"):
-            return
-        try:
-            async with TaskGroup() as tasks:
-                beating = tasks.create_task(self._ports.aside.run(self._heart.run), name="heartbeat")
-                pulsing = tasks.create_task(self._heart.feel_pulse(), name="pulse")
-                await self._work(stop)
-                beating.cancel()
-                pulsing.cancel()
-        except BaseExceptionGroup as failures:
-            fenced, others = failures.split(Fenced)
-            if fenced is None or others is not None:
-                raise
-            raise Fenced(f"worker {self.me} was declared dead") from fenced
-        finally:
-            self.ready = False
-        await self._say_goodbye()
-
-    def since_last_try_s(self) -> float:
-        """Seconds since the heartbeat last tried."""
-        return round(self._ports.clock.now() - self._heart.last_try, 3)
-
-    def status(self) -> dict[str, Any]:
-        """What there is to tell about it."""
-        now = self._ports.clock.now()
-        shards = [_shown(run.status(), now) for run in self._runs.values()]
-        return {"worker": self.me, "state": self._state, "trusted": self.trust.permits(), "shards": shards}
-
-    async def _work(self, stop: asyncio.Event) -> None:
-        async with self._shards:
-            beside = [
-                self._shards.create_task(self.coordinator.run(), name="coordinator"),
-                self._shards.create_task(self._discovery.run(), name="discovery"),
-                self._shards.create_task(self._watchdog.run(), name="watchdog"),
-            ]
-            self.ready = True
-            await stop.wait()
-            for task in beside:
-                task.cancel()
-            self.ready = False
-            self._state = leases.LEAVING
-            self._handoffs.abandon()
-            log.info("worker_stopping", worker=self.me, held=len(self._runs))
-            self._shards.create_task(self._releases.announce(leases.announce_leave(self.me)), name="announce")
-            for run in self._runs.values():
-                run.stop()
-
-    def _open(self, term: Term) -> None:
-        run = ShardRun(term, self._place)
-        self._runs[term] = run
-        if self._state == leases.LEAVING:
-            run.stop()
-        self._shards.create_task(self._run(term, run), name=str(term.lease.shard_id))
-
-    async def _run(self, term: Term, run: ShardRun) -> None:
-        shard = term.lease.shard_id
-        with structlog.contextvars.bound_contextvars(stream=self._place.stream, epoch=term.epoch):
-            try:
-                await run.run()
-            except LeaseLost as lost:
-                log.warning("lease_lost", shard=shard, reason=str(lost))
-                self._ports.observer.lease_changed(shard, "lost")
-                if self._state == leases.LEAVING:
-                    # A call may still be under way, and once this worker has left others take its leases at once.
-                    await asyncio.sleep(self._place.rules.call_timeout_s)
-            finally:
-                del self._runs[term]
-                self._holdings.close(term)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
-        if self._state == leases.LEAVING:
-            work.close()
-            return None
-        return self._shards.create_task(work, name=name)
-
-    def _pass_on(self, term: Term, heir: WorkerId) -> None:
-        if (run := self._runs.get(term)) is not None:
-            run.stop(heir)
-
-    def _is_moving(self, worker: WorkerId) -> bool:
-        return self.coordinator.is_moving(worker)
-
-    def _vitals(self) -> leases.Vitals:
-        """Asked on the heartbeat's thread: each part is read in one step."""
-        holdings = self._holdings
-        stalled = len(self._watchdog.stalled)
-        return leases.Vitals(self._state, len(holdings.terms), holdings.generation, stalled, self._handoffs.heard)
-
-    def _asked(self, shards: frozenset[ShardId]) -> None:
-        """Told on the heartbeat's thread."""
-        if shards or self._handoffs.heard:
-            self._main.call_soon_threadsafe(self._handoffs.asked, shards)
-
-    async def _say_goodbye(self) -> None:
-        try:
-            await self._ports.table.apply(leases.leave(self.me, self._ports.clock.wall().timestamp()))
-        except AwsError as error:
-            log.info("goodbye_unanswered", error=str(error))
-        log.info("worker_stopped", worker=self.me)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
-    """Do something that may take for ever; False when a stop was asked for first."""
-    try:
-        async with TaskGroup() as tasks:
-            working = tasks.create_task(work, name=name)
-            stopping = tasks.create_task(stop.wait(), name=f"{name}-stop")
-            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            for task in (working, stopping):
-                task.cancel()
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
-    return not working.cancelled()
-
-
-def _row(me: WorkerId, rules: WorkerRules, address: str, ports: Ports) -> WorkerRow:
-    """What a worker tells the others of itself."""
-    return WorkerRow(
-        me,
-        heartbeat=0,
-        state=leases.LIVE,
-        name=rules.name,
-        address=address,
-        deployment=rules.deployment,
-        began_s=ports.clock.wall().timestamp(),
-        maximum=rules.maximum_leases,
-    )
-
-
-def _token(chance: Callable[[], float]) -> str:
-    """128 random bits: no two starts of any worker ever share an id."""
-    return "".join(f"{int(chance() * 2**32):08x}" for _ in range(4))
-
-
-def _shown(status: ShardStatus, now: Instant) -> dict[str, Any]:
-    """For people: how long ago instead of an instant of this process's own clock."""
-    facts = asdict(status)
-    return {**facts, "since_progress_s": round(now - facts.pop("last_progress"), 3)}

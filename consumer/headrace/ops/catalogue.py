@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.core import verdict
+from headrace.loss import Loss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,9 @@ SHARD_PROGRESS = Metric(
 SHARD_OPEN = Metric("headrace_shard_open_records", "gauge", "Records read and not settled.", _SHARD)
 SHARD_RETRYING = Metric("headrace_shard_retrying_records", "gauge", "Records that wait for another attempt.", _SHARD)
 SHARD_EPOCH = Metric("headrace_shard_epoch", "gauge", "Epoch of the lease: grows with each change of owner.", _SHARD)
+SHARD_HALTED = Metric(
+    "headrace_shard_halted", "gauge", "1 while the shard is held because records may be lost, and not read.", _SHARD
+)
 SHARDS_HELD = Metric("headrace_leases_held", "gauge", "Shards that this worker runs.")
 
 FETCHES = Metric(
@@ -93,6 +97,13 @@ TRANSITIONS = Metric(
     values=("claimed", "taken", "adopted", "received", "handed_over", "released", "lost", "finished"),
 )
 STALLS = Metric("headrace_shard_stalls_total", "counter", "Times that a shard made no progress for the stall limit.")
+LOSSES = Metric(
+    "headrace_losses_total",
+    "counter",
+    "Times that records, or their order, may have been lost, by reason.",
+    ("stream", "loss"),
+    values=tuple(Loss),
+)
 FENCED = Metric("headrace_worker_fenced_total", "counter", "Times that another worker declared this one dead.")
 PEERS_FENCED = Metric("headrace_peers_fenced_total", "counter", "Silent workers that this one declared dead.")
 

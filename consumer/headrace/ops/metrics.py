@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 import headrace
+from headrace.loss import Loss
 from headrace.model import ShardId
 from headrace.ops import catalogue
 from headrace.ops.catalogue import Metric
@@ -125,6 +126,10 @@ class Metrics:
         """Count it."""
         self._count(catalogue.STALLS)
 
+    def loss_found(self, loss: Loss) -> None:
+        """Count it."""
+        self._count(catalogue.LOSSES, loss.value)
+
     def heartbeat_sent(self, seconds: float) -> None:
         """Observe a heartbeat."""
         self._histograms[catalogue.HEARTBEAT_SECONDS].observe(seconds)
@@ -168,6 +173,7 @@ class _RunningShards(Collector):
             catalogue.SHARD_OPEN: lambda status: status.open_records,
             catalogue.SHARD_RETRYING: lambda status: status.retrying_records,
             catalogue.SHARD_EPOCH: lambda status: status.epoch,
+            catalogue.SHARD_HALTED: lambda status: status.halted is not None,
         }
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 import headrace
+from headrace.loss import LossPolicy
 from headrace.model import StartPosition, TrimHorizon
 from headrace.settings import texts, units
 
@@ -50,6 +51,9 @@ class StreamSettings(Group):
 
     consumer: Annotated[str, BeforeValidator(units.choice("polling", planned=("fan-out",)))] = "polling"
     """How shards are read: polling (GetRecords; no charge, 2 MB/s per shard shared by all consumers)."""
+
+    on_loss: Annotated[LossPolicy, PlainValidator(units.choice(*LossPolicy))] = LossPolicy.HALT
+    """What to do where records or their order may be lost: unread records that outlived the retention, a shard or the stream gone, a stream created anew, or one that ignores partition keys (RecordDistributionStrategy AUTO). halt: such a shard is held and not read, such a stream ends the worker, until somebody decides. continue: it is logged and counted, and the worker goes on with what is left."""
 
     poll_interval: Annotated[Duration, AfterValidator(units.within(200 * _ms, 60 * _s))] = 500 * _ms
     """Pause between two GetRecords calls of a shard that is read up to its tip; while behind, pages follow back to back. Kinesis takes 5 calls a second per shard from all consumers together; two a second leave room for others."""

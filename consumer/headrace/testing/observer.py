@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from headrace.loss import Loss
 from headrace.model import ShardId
 from headrace.ports import ShardStatus
 
@@ -70,6 +71,10 @@ class RecordingObserver:
     def shard_stalled(self, shard: ShardId) -> None:
         """Remember it."""
         self.calls.append(("shard_stalled", shard))
+
+    def loss_found(self, loss: Loss) -> None:
+        """Remember it."""
+        self.calls.append(("loss_found", loss))
 
     def heartbeat_sent(self, seconds: float) -> None:
         """Remember it."""
