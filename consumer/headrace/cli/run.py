@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 import headrace
+from headrace.aws.batch_write import MOST_WRITES
 from headrace.aws.channel import open_channel
 from headrace.aws.dead_letters import DeadLetterTable
 from headrace.aws.key_schema import KeySchema, describe_keys
@@ -51,6 +52,9 @@ log = structlog.get_logger(__name__)
 
 STOPPED_AT_ONCE: Final = 1
 """Exit code after a second signal: nothing is lost, what was in flight comes again."""
+
+ROUNDS: Final = 2
+"""Rounds of all the sink's requests that may be filled: one under way, and one ready when it comes back."""
 
 CHANCE: Final[Callable[[], float]] = random.SystemRandom().random
 
@@ -203,6 +207,7 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
             call_timeout_s=timing.call_timeout_s,
         ),
         buffer_bytes=settings.fetch.buffer,
+        writes_in_flight=ROUNDS * MOST_WRITES * settings.sink.depth,
         maximum_leases=settings.lease.maximum,
         deployment=settings.lease.deployment,
         on_loss=LossPolicy(settings.stream.on_loss),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
@@ -34,6 +35,7 @@ from headrace.core.verdict import (
 from headrace.errors import Reject, Retry
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.bury import Burial, Cause
+from headrace.flow.in_flight import InFlight
 from headrace.flow.term import Term
 from headrace.model import Effect, Instant, Put, Record
 from headrace.ports import Ports, Refusal
@@ -84,6 +86,7 @@ class Delivery:
         rules: RetryRules,
         tracker: Tracker,
         burial: Burial,
+        in_flight: InFlight,
         let_go: Callable[[int], None],
     ) -> None:
         self.parking: Parking[Waiting] = Parking()
@@ -94,6 +97,7 @@ class Delivery:
         self._rules = rules
         self._tracker = tracker
         self._burial = burial
+        self._in_flight = in_flight
         self._let_go = let_go
         self._submissions: asyncio.Queue[Submission] = asyncio.Queue(SUBMISSIONS)
         self._answers: set[asyncio.Future[Mapping[int, Refusal]]] = set()
@@ -102,12 +106,16 @@ class Delivery:
 
     async def deliver(self, records: Sequence[Record]) -> None:
         """Hand a batch to the handler and its writes to the sink. Raises LeaseLost."""
+        await self._in_flight.reserve(len(records), self._has_writes_under_way)
         self._term.insist()
         submission = Submission(self._tracker.admit(records), dict(enumerate(records)))
         started = self._ports.clock.now()
         self._give_up_old(submission)
         handle = self._call_async if self._ports.handler.is_async else self._call
-        writes = await handle(submission)
+        try:
+            writes = await handle(submission)
+        finally:
+            self._in_flight.release(len(records))
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
         await self._submit(submission, writes)
 
@@ -247,9 +255,17 @@ class Delivery:
             self._term.insist()
             submission.answer = self._ports.sink.submit(writes, self._term.permits)
             self._answers.add(submission.answer)
-            submission.answer.add_done_callback(self._answers.discard)
+            self._in_flight.release(-len(writes))
+            submission.answer.add_done_callback(partial(self._answered, len(writes)))
         if submission.records:
             await self._submissions.put(submission)
+
+    def _answered(self, writes: int, answer: asyncio.Future[Mapping[int, Refusal]]) -> None:
+        self._answers.discard(answer)
+        self._in_flight.release(writes)
+
+    def _has_writes_under_way(self) -> bool:
+        return bool(self._answers)
 
     async def settle(self) -> None:
         """Settle submissions in their order, for ever. Raises LeaseLost."""

@@ -23,6 +23,7 @@ from headrace.flow.discovery import Discovery
 from headrace.flow.handoff import Counterparts, Handoffs
 from headrace.flow.heartbeat import Heart
 from headrace.flow.holdings import Holdings
+from headrace.flow.in_flight import InFlight
 from headrace.flow.losses import Losses
 from headrace.flow.releases import Releases
 from headrace.flow.shard import ShardRules, ShardRun, Workplace
@@ -42,7 +43,7 @@ class WorkerRules:
     """How a worker runs.
 
     `name` is the stable part of its id, `deployment` the rollout it belongs to, `buffer_bytes` what all its shards may
-    hold together, `stall_s` how long a shard may be without progress before others try, `on_loss` what to do where
+    hold together, `writes_in_flight` how many writes they may have handled and not seen settled, `stall_s` how long a shard may be without progress before others try, `on_loss` what to do where
     records or their order may be lost.
     """
 
@@ -52,6 +53,7 @@ class WorkerRules:
     timing: LeaseTiming
     shard: ShardRules = ShardRules()
     buffer_bytes: int = 64 * 1024 * 1024
+    writes_in_flight: int = 800
     maximum_leases: int | None = None
     deployment: str = ""
     stall_s: float = 300.0
@@ -85,13 +87,13 @@ class Incarnation:
         row = _row(self.me, rules, address, ports)
         self._watchdog = Watchdog(self.me, ports, rules.stall_s, self._runs.values, self.coordinator.workers)
         self._heart = Heart(row, ports, rules.timing, self.trust, self._vitals, self._asked)
-        budget = Budget(rules.buffer_bytes)
         self._place = Workplace(
             me=self.me,
             stream=rules.stream,
             label=discovery.label,
             ports=ports,
-            budget=budget,
+            budget=Budget(rules.buffer_bytes),
+            in_flight=InFlight(rules.writes_in_flight),
             rules=rules.shard,
             discover=discovery.discover,
             releases=self._releases,

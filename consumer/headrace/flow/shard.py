@@ -24,6 +24,7 @@ from headrace.flow.checkpoint import Checkpoints, Reached
 from headrace.flow.deliver import Delivery
 from headrace.flow.fetch import Fetcher
 from headrace.flow.finish import Discover, Finish
+from headrace.flow.in_flight import InFlight
 from headrace.flow.losses import Losses
 from headrace.flow.releases import Releases
 from headrace.flow.term import Term
@@ -65,6 +66,7 @@ class Workplace:
     label: str
     ports: Ports
     budget: Budget
+    in_flight: InFlight
     rules: ShardRules
     discover: Discover
     releases: Releases
@@ -99,7 +101,7 @@ class ShardRun:
         )
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         burial = Burial(place.me, place.stream, term, ports)
-        self._delivery = Delivery(term, ports, place.rules.retry, self._tracker, burial, self._settled)
+        self._delivery = Delivery(term, ports, place.rules.retry, self._tracker, burial, place.in_flight, self._settled)
 
     @property
     def shard(self) -> ShardId:
