@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -144,6 +145,10 @@ class Stage:
                 StreamName=self.stream,
                 Records=[{"Data": json.dumps({"n": n}).encode(), "PartitionKey": f"k{n % keys}"} for n in numbers],
             )
+
+    def now(self) -> float:
+        """The time of day, as the logs have it."""
+        return time.time()
 
     def calls(self) -> list[Call]:
         trace = self.folder / "calls"

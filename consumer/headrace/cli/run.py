@@ -229,26 +229,31 @@ def _drain_s(settings: Settings) -> float:
 
 
 def _listen_for_signals(stop: asyncio.Event, timeout_s: float) -> None:
-    """First signal: stop gracefully, for `timeout_s` at most. Second one: exit at once."""
-    loop = asyncio.get_running_loop()
+    """First signal: stop gracefully, for `timeout_s` at most. Second one: exit at once.
 
-    def on_signal(name: str) -> None:
-        if stop.is_set():
-            log.warning("stopped_at_once", signal=name)
+    Neither needs the loop, which a handler may block: Python runs what is set here between two instructions of it.
+    """
+    loop = asyncio.get_running_loop()
+    deadlines: list[threading.Timer] = []
+
+    def on_signal(number: int, _: object) -> None:
+        if deadlines:
             os._exit(STOPPED_AT_ONCE)
+        deadlines.append(threading.Timer(timeout_s, overdue))
+        deadlines[0].daemon = True
+        deadlines[0].start()
+        loop.call_soon_threadsafe(begin_to_stop, signal.Signals(number).name)
+
+    def begin_to_stop(name: str) -> None:
         log.info("stop_requested", signal=name)
         stop.set()
-        # Not on the loop: a handler that blocks it, or a thread of the user's that will not end, must not stretch this.
-        deadline = threading.Timer(timeout_s, overdue)
-        deadline.daemon = True
-        deadline.start()
 
     def overdue() -> None:
         log.error("stop_overdue", timeout_s=timeout_s)
         os._exit(STOPPED_AT_ONCE)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, signal.Signals(number).name)
+        signal.signal(number, on_signal)
 
 
 def _settle_down() -> None:
