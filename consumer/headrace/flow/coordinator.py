@@ -87,8 +87,8 @@ class Coordinator:
         self._view = View({}, {}, Watch({}), {}, ports.clock.now())
 
     async def run(self) -> None:
-        """Coordinate for ever. Workers that start together get about one poll period to see each other first."""
-        await asyncio.sleep(self._timing.poll_period_s * (0.5 + self._ports.chance()))
+        """Coordinate for ever. Workers that start together get a moment to see each other first, each another one."""
+        await asyncio.sleep(self._timing.poll_period_s * (0.25 + 0.5 * self._ports.chance()))
         while True:
             await self.round()
             await self._pause()

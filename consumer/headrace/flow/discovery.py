@@ -8,13 +8,14 @@ remembered start: all its writes are create-if-absent. Shards found later are ch
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from headrace.core import lease_rows, leases
-from headrace.core.lineage import missing_leases, shard_of
+from headrace.core.lineage import NewLease, missing_leases, shard_of
 from headrace.errors import AwsError, StreamReplaced
 from headrace.flow.losses import Losses
 from headrace.flow.persist import persist
@@ -36,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 LIST_SHARDS_EVERY_S: Final = 60.0
 """On average. New shards are found by the last page of their parents; this catches what that misses."""
+
+CREATED_AT_ONCE: Final = 16
+"""Lease rows in the making at a time."""
 
 CLOCKS_AGREE_S: Final = 60.0
 """Times of day of two workers differ by less than this, or NTP is broken."""
@@ -141,12 +145,26 @@ class Discovery:
     async def _discover(self, start: TrimHorizon | AtTimestamp) -> list[Shard]:
         asked_at_s = self._ports.clock.wall().timestamp()
         shards, found = await self._ports.stream.list_shards(), await self.read_leases()
-        for new in missing_leases(shards, found, start):
-            if isinstance(await self._ports.table.apply(leases.create(self.label, new, asked_at_s)), Applied):
-                log.info("shard_discovered", shard=new.shard.shard_id, parents=new.shard.parents)
+        await self._create(missing_leases(shards, found, start), asked_at_s)
         self._listed = frozenset(shard.shard_id for shard in shards)
         self._listed_at_s = asked_at_s
         return [*shards, *(shard_of(lease) for lease in found.values() if lease.shard_id not in self._listed)]
+
+    async def _create(self, missing: Iterable[NewLease], wall_s: float) -> None:
+        """Several at a time: a large stream's first start would else be a long row of round trips."""
+        waiting = iter(list(missing))
+
+        async def create() -> None:
+            for new in waiting:
+                if isinstance(await self._ports.table.apply(leases.create(self.label, new, wall_s)), Applied):
+                    log.info("shard_discovered", shard=new.shard.shard_id, parents=new.shard.parents)
+
+        try:
+            async with TaskGroup() as creating:
+                for number in range(CREATED_AT_ONCE):
+                    creating.create_task(create(), name=f"create-leases-{number}")
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
 
     async def _apply(self, what: str, request: Request) -> Outcome:
         return await persist(what, lambda: self._ports.table.apply(request), self._ports.chance)
