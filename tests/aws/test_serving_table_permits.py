@@ -58,6 +58,35 @@ async def test_the_keys_of_a_lost_lease_can_be_written_under_the_next_one(sink, 
     assert dynamo.items[TABLE, "a"]["n"] == {"N": "9"}
 
 
+async def test_the_permit_of_a_shard_is_asked_once_for_a_request_of_many_submissions(sink, dynamo):
+    """It looks at two clocks, and a request holds the writes of many batches."""
+    asked = []
+
+    class Shard:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def permits(self) -> bool:
+            asked.append(self.name)
+            return True
+
+    shards = [Shard("a"), Shard("b")]
+    await asyncio.wait([sink.submit(puts(f"k{number}"), shards[number % 2].permits) for number in range(20)])
+    assert len(dynamo.requests) == 1
+    assert sorted(asked) == ["a", "b"]
+
+
+async def test_a_waiter_that_left_takes_its_writes_out_of_a_shared_request(sink, dynamo):
+    """Nobody would learn of them; the others of the same shard go on."""
+    dynamo.script.append(Throttled("t"))
+    lease = Lease()
+    gone, stays = sink.submit(puts("gone"), lease.permits), sink.submit(puts("stays"), lease.permits)
+    await asyncio.sleep(0.001)
+    gone.cancel()
+    assert await stays == {}
+    assert dynamo.requests == [["gone", "stays"], ["stays"]]
+
+
 async def test_no_write_is_ever_sent_without_its_permit(dynamo, client):
     """Shards lose their leases at random moments, under throttling and unprocessed items."""
     chance = random.Random(7)

@@ -7,10 +7,17 @@ from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
 from botocore import auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import CredentialRetrievalError
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    InvalidConfigError,
+    PartialCredentialsError,
+    UnauthorizedSSOTokenError,
+)
 
 from headrace.aws.signing import CONTENT_TYPE, CachingSigner, CredentialChain, Scope
-from headrace.errors import Denied, Unavailable
+from headrace.errors import AwsError, Denied, Throttled, Unavailable
 from headrace.model import Instant
 
 TARGET = "DynamoDB_20120810.BatchWriteItem"
@@ -154,3 +161,42 @@ async def test_a_credential_source_that_is_down_is_an_outage(clock):
         await signer.prepare()
     await signer.prepare()
     assert "Credential=A/" in signer.headers(TARGET, b"{}")["Authorization"]
+
+
+def refused_by_sts(code: str, status: int = 400) -> ClientError:
+    response = {"Error": {"Code": code, "Message": "words"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "AssumeRole")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        (refused_by_sts("AccessDenied", 403), Denied),
+        (refused_by_sts("Throttling"), Throttled),
+        (refused_by_sts("IDPCommunicationError"), Unavailable),
+        (refused_by_sts("RegionDisabledException"), AwsError),
+        (UnauthorizedSSOTokenError(), Denied),
+        (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), Denied),
+        (InvalidConfigError(error_msg="no such source profile"), Denied),
+        (EndpointConnectionError(endpoint_url="http://localhost/"), Unavailable),
+        (TimeoutError(), Unavailable),
+        (RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."), Unavailable),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
+)
+async def test_trouble_with_credentials_means_what_it_means_for_every_other_call(clock, trouble, kind):
+    """Only that nothing of it is blamed on the request, whose records would be buried, or ends the worker as a setting."""
+    signer = CachingSigner(CredentialChain(session_with(Chain(trouble))), Scope(REGIONAL, "eu-central-1"), clock)
+    with pytest.raises(AwsError) as caught:
+        await signer.prepare()
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("credentials", [("A\n", "a", None), ("A", "a", "token\r\nX-Header: 1"), ("A", "a", "tökén")])
+async def test_credentials_with_a_character_that_ends_a_header_are_denied(clock, credentials):
+    """Copied along with a line end: nothing is sent with them."""
+    chain = Chain(AioCredentials(*credentials))
+    signer = CachingSigner(CredentialChain(session_with(chain)), Scope(REGIONAL, "eu-central-1"), clock)
+    await signer.prepare()
+    with pytest.raises(Denied, match="character"):
+        signer.headers(TARGET, b"{}")

@@ -63,9 +63,15 @@ CODES = {
         "Throttling",
         "ThrottlingException",
         "TransactionConflictException",
+    ),
+    Unavailable: (
+        "ExpiredNextTokenException",
+        "InternalFailure",
+        "InternalFailureException",
+        "InternalServerError",
+        "ServiceUnavailable",
         "TransactionInProgressException",
     ),
-    Unavailable: ("InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable"),
     IteratorExpired: ("ExpiredIteratorException",),
     Denied: (
         "AccessDenied",
@@ -78,7 +84,8 @@ CODES = {
         "UnrecognizedClientException",
     ),
     NotFound: ("ResourceNotFoundException", "ResourceNotFound"),
-    Rejected: ("ValidationException", "InvalidArgumentException", "ConditionalCheckFailedException", "WhatIsThis", ""),
+    Rejected: ("ValidationException", "InvalidArgumentException", "ConditionalCheckFailedException"),
+    AwsError: ("ResourceInUseException", "TransactionCanceledException", "UnknownOperationException", "WhatIsThis", ""),
 }
 
 
@@ -90,10 +97,21 @@ def test_an_error_code_decides_the_family(family, code):
 
 @pytest.mark.parametrize(
     ("status", "family"),
-    [(500, Unavailable), (502, Unavailable), (503, Unavailable), (429, Throttled), (404, Rejected)],
+    [
+        (500, Unavailable),
+        (502, Unavailable),
+        (503, Unavailable),
+        (408, Unavailable),
+        (429, Throttled),
+        (401, Denied),
+        (403, Denied),
+        (413, Rejected),
+        (302, AwsError),
+        (404, AwsError),
+    ],
 )
 def test_an_unknown_code_is_judged_by_its_http_status(status, family):
-    """A proxy or load balancer answers with codes of its own, or none."""
+    """A proxy or load balancer answers with codes of its own, or none. Nothing is held against the request by guess."""
     assert type(translation_of(refusal("WhatIsThis", status=status))) is family
 
 

@@ -171,6 +171,7 @@ async def test_heartbeats_without_an_answer_are_sent_again_and_keep_the_trust():
 
         worker.link.fault = every_first_answer_is_lost
         await asyncio.sleep(40)
+        del sent[max(sent)]  # it may be on its way
         assert set(sent.values()) == {2}
         f.put(10)
         await f.until(f.all_written, within_s=5)

@@ -1,61 +1,39 @@
 """The signed channel: a body of JSON bytes in, the answer's bytes out, without the stock client's 0.7 ms a call.
 
 For DynamoDB's data operations only. Endpoint, region, credentials, CA bundle and proxies are what botocore resolved.
-Nothing is retried here except what one more try with corrected credentials or time mends; the caller knows what a repeat
-would do.
+Nothing is retried here except what one more try with corrected credentials or time mends, and by the wire below what met a
+connection that was closing; the caller knows what a repeat would do.
 """
 
 from __future__ import annotations
 
-import io
-import ssl
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import aiohttp
 import msgspec
 from aiobotocore.session import AioSession
-from botocore.httpsession import get_cert_path
-from yarl import URL
+from botocore.httpsession import ProxyConfiguration
+from botocore.utils import get_environ_proxies
 
-from headrace.aws.session import CONNECT_S, DENIED, THROTTLED, UNAVAILABLE
+from headrace.aws.connection_pool import ConnectionPool, Limits
+from headrace.aws.error_codes import EXPIRED, SIGNATURE, SKEWED, family
+from headrace.aws.origin import Origin, trust_of
+from headrace.aws.proxy_wire import open_proxy_wire
 from headrace.aws.signing import CachingSigner, CredentialChain, Scope, Signer
-from headrace.errors import AwsError, Denied, LeaseLost, NotFound, Rejected, Throttled, Unavailable
+from headrace.aws.wire import Answer, UnansweredError, Wire
+from headrace.errors import AwsError, Rejected, Unavailable
 from headrace.model import Permit
 from headrace.ports import Clock
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-KEEPALIVE_S: Final = 12.0
-"""How long an idle connection is kept: aiobotocore's own value, below DynamoDB's."""
-
-LARGE_BODY: Final = 2**20
-"""aiohttp wants to stream what is larger, in pieces that do not hold the loop."""
-
-EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
-SKEWED: Final = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
-SIGNATURE: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
-CONFLICT: Final = frozenset({"ReplicatedWriteConflictException"})
-"""Two Regions of a global table with strong consistency wrote the item at once: as good as throttled."""
-
-REJECTED: Final = frozenset(
-    {
-        "ItemCollectionSizeLimitExceededException",
-        "SerializationException",
-        "ValidationException",
-    }
-)
-"""What DynamoDB says of a request that is wrong in itself ("Error handling with DynamoDB").
-
-A 4xx with any other unknown code becomes a plain AwsError, so that nothing is buried for an unknown reason.
-"""
+OK: Final = 200
+"""The only success there is."""
 
 
 def always() -> bool:
@@ -64,7 +42,7 @@ def always() -> bool:
 
 
 class Poster(Protocol):
-    """What the data operations need of the channel."""
+    """What the data operations need of the channel. For requests that may be applied twice: one may be sent again."""
 
     async def post(self, target: str, body: bytes, permit: Permit = always) -> bytes:
         """Send one request, return the answer's body. `permit` is asked right before anything is sent.
@@ -97,55 +75,36 @@ class Failure(msgspec.Struct):
         return self.code in SKEWED or (self.code in SIGNATURE and in_words)
 
 
-class Answer(NamedTuple):
-    """What came back."""
-
-    status: int
-    date: str
-    crc32: str
-    body: bytes
-
-
 _failure = msgspec.json.Decoder(Failure)
 
 
 class Channel:
-    """Posts to one endpoint over kept-alive connections."""
+    """Posts to one endpoint, over a wire to it."""
 
-    def __init__(self, http: aiohttp.ClientSession, signer: Signer, url: str, proxy: str | None = None) -> None:
-        self._http = http
+    def __init__(self, wire: Wire, signer: Signer) -> None:
+        self._wire = wire
         self._signer = signer
-        self._url = URL(url, encoded=True)
-        self._proxy = proxy
 
     async def post(self, target: str, body: bytes, permit: Permit = always) -> bytes:
         """Sign, send and check. An expired token or a wrong clock is mended and tried again, once."""
         await self._signer.prepare()
         headers = self._signer.headers(target, body)
         answer = await self._send(headers, body, permit)
-        if answer.status == 200:  # noqa: PLR2004 - the only success there is
+        if answer.status == OK:
             return _checked(answer, target)
         failure = _read_failure(answer)
         if await self._mend(failure, answer, headers):
             answer = await self._send(self._signer.headers(target, body), body, permit)
-            if answer.status == 200:  # noqa: PLR2004 - the only success there is
+            if answer.status == OK:
                 return _checked(answer, target)
             failure = _read_failure(answer)
         raise _translated(failure, answer.status, target)
 
     async def _send(self, headers: dict[str, str], body: bytes, permit: Permit) -> Answer:
-        if not permit():
-            raise LeaseLost("the permit to write ended before the request was sent")
-        data = body if len(body) <= LARGE_BODY else io.BytesIO(body)
         try:
-            async with self._http.post(
-                self._url, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
-            ) as response:
-                content = await response.read()
-                found = response.headers
-                return Answer(response.status, found.get("Date", ""), found.get("x-amz-crc32", ""), content)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{headers['X-Amz-Target']}: {type(error).__name__} {error}".rstrip()) from error
+            return await self._wire.exchange(headers, body, permit)
+        except UnansweredError as error:
+            raise Unavailable(f"{headers['X-Amz-Target']}: {error}") from error
 
     async def _mend(self, failure: Failure, answer: Answer, headers: dict[str, str]) -> bool:
         if failure.code in EXPIRED:
@@ -162,31 +121,32 @@ async def open_channel(
     session: AioSession, client: DynamoDBClient, clock: Clock, *, connections: int, timeout_s: float
 ) -> AsyncIterator[Channel]:
     """A channel to where `client` points, with at most `connections` requests at once and `timeout_s` for each."""
-    url = client.meta.endpoint_url
-    signer = CachingSigner(CredentialChain(session), Scope(url, client.meta.region_name), clock)
-    http = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_S, ssl=_trust(session, url)),
-        timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-    )
-    async with http:
-        yield Channel(http, signer, url, _proxy_for(url))
+    scope = Scope(client.meta.endpoint_url, client.meta.region_name)
+    signer = CachingSigner(CredentialChain(session), scope, clock)
+    async with _open_wire(session, client, scope, Limits(connections, timeout_s)) as wire:
+        yield Channel(wire, signer)
 
 
-def _trust(session: AioSession, url: str) -> ssl.SSLContext | bool:
-    if not url.startswith("https:"):
-        return True
-    return ssl.create_default_context(cafile=session.get_config_variable("ca_bundle") or get_cert_path(True))
+@asynccontextmanager
+async def _open_wire(session: AioSession, client: DynamoDBClient, scope: Scope, limits: Limits) -> AsyncIterator[Wire]:
+    trust, proxy = trust_of(session, scope.url), _proxy_for(client, scope.url)
+    if proxy is not None:
+        async with open_proxy_wire(scope.url, proxy, trust, limits) as wire:
+            yield wire
+        return
+    pool = ConnectionPool(Origin.of(scope.url, trust), scope.path, limits)
+    try:
+        yield pool
+    finally:
+        await pool.close()
 
 
-def _proxy_for(url: str) -> str | None:
-    """The environment's proxy, looked up once: aiohttp's `trust_env` would read the environment for every request."""
-    parts = urlsplit(url)
-    if proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    return getproxies().get(parts.scheme)
+def _proxy_for(client: DynamoDBClient, url: str) -> str | None:
+    """The client's own proxy for this URL: its config's, else the environment's; looked up once."""
+    config: Any = client.meta.config  # botocore sets the attributes of its options by name
+    proxies = config.proxies
+    found = ProxyConfiguration(get_environ_proxies(url) if proxies is None else proxies).proxy_url_for(url)
+    return found or None
 
 
 def _server_time(answer: Answer) -> datetime | None:
@@ -212,15 +172,5 @@ def _read_failure(answer: Answer) -> Failure:
 def _translated(failure: Failure, status: int, target: str) -> AwsError:
     operation = target.rpartition(".")[2]
     text = f"{operation}: {failure.code or status}: {failure.text}"
-    code = failure.code
-    if code in REJECTED or status == 413:  # noqa: PLR2004 - Payload Too Large, from whatever stands in front
-        return Rejected(failure.text or text)
-    if code in THROTTLED | CONFLICT or status == 429:  # noqa: PLR2004 - Too Many Requests
-        return Throttled(text)
-    if code in UNAVAILABLE or status >= 500:  # noqa: PLR2004 - the server's side
-        return Unavailable(text)
-    if code == "ResourceNotFoundException":
-        return NotFound(text)
-    if code in DENIED | EXPIRED | SKEWED | SIGNATURE:
-        return Denied(text)
-    return AwsError(text)
+    kind = family(failure.code, status)
+    return kind(failure.text or text if kind is Rejected else text)

@@ -162,8 +162,11 @@ class ChunkWriter:
 
 
 def _permit(part: Writes) -> Permit:
-    """May all of this be sent now?"""
+    """May all of this be sent now? Each permit is asked once, however many submissions came with it."""
     submissions = {line[-1].submission for line in part.values()}
-    if len(submissions) == 1:
-        return submissions.pop().may_write
-    return lambda: all(submission.may_write() for submission in submissions)
+    permits = {submission.permit for submission in submissions}
+
+    def all_may() -> bool:
+        return all(permit() for permit in permits) and not any(submission.future.done() for submission in submissions)
+
+    return all_may

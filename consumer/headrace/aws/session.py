@@ -38,16 +38,8 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 import headrace
-from headrace.errors import (
-    AwsError,
-    Denied,
-    IteratorExpired,
-    NotFound,
-    Rejected,
-    SettingsError,
-    Throttled,
-    Unavailable,
-)
+from headrace.aws.error_codes import family
+from headrace.errors import AwsError, Denied, Rejected, SettingsError, Unavailable
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -65,57 +57,6 @@ TRIES: Final = 3
 
 CONNECTIONS: Final = 100
 """Pooled connections of one client: more shards than this share them."""
-
-THROTTLED: Final = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "KMSThrottlingException",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    }
-)
-UNAVAILABLE: Final = frozenset(
-    {
-        "InternalFailure",
-        "InternalFailureException",
-        "InternalServerError",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-    }
-)
-DENIED: Final = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationTokenException",
-        "NotAuthorized",
-        "OptInRequired",
-        "RequestExpired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
-"""Error codes by family: "Common errors" of the AWS APIs, the error lists of Kinesis and DynamoDB, and botocore's own
-list of throttling codes. Any other refusal by the stream's key (`KMS...`: disabled, deleted, not allowed) is Denied too:
-somebody mends it outside."""
 
 BROKEN: Final = (
     HTTPClientError,
@@ -225,7 +166,8 @@ def _config(read_s: float, tries: int) -> AioConfig:
 def translated(service: str, operation: str) -> Iterator[None]:
     """Turn whatever an AWS call raises into the family of `errors`, with the original as its cause.
 
-    Raises Throttled, Unavailable, IteratorExpired, Denied, NotFound, Rejected; SettingsError without credentials.
+    Raises Throttled, Unavailable, IteratorExpired, Denied, NotFound, Rejected; AwsError for an unknown refusal;
+    SettingsError without credentials.
     """
     try:
         yield
@@ -252,19 +194,7 @@ def _text(error: Exception) -> str:
 
 def _family(error: ClientError) -> type[AwsError]:
     code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in THROTTLED or status == 429:  # noqa: PLR2004 - too many requests
-        return Throttled
-    if code == "ExpiredNextTokenException":
-        return Unavailable
-    if code == "ExpiredIteratorException":
-        return IteratorExpired
-    if code in DENIED or code.startswith("KMS"):
-        return Denied
-    if code.startswith("ResourceNotFound"):
-        return NotFound
-    unanswered = code in UNAVAILABLE or status >= 500  # noqa: PLR2004 - the server's side
-    return Unavailable if unanswered else Rejected
+    return family(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _words(error: ClientError) -> str:

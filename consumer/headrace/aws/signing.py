@@ -19,11 +19,10 @@ from urllib.parse import urlsplit
 
 from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
-from aiohttp import ClientError as ConnectionTrouble
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, ClientError
 
-from headrace.errors import Denied, Unavailable
+from headrace.aws.session import translated
+from headrace.errors import Denied, Rejected, SettingsError, Unavailable
 from headrace.ports import Clock
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
@@ -45,7 +44,7 @@ class Signer(Protocol):
         """From here on sign with the service's time of day (aware), which this is."""
 
     def headers(self, target: str, body: bytes) -> dict[str, str]:
-        """All headers for this body; `target` names the operation: `DynamoDB_20120810.BatchWriteItem`."""
+        """All headers for this body; `target` names the operation: `DynamoDB_20120810.BatchWriteItem`. Raises Denied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,13 @@ class CredentialChain:
 
     async def prepare(self) -> None:
         """Let the chain refresh what it is time to refresh; next to nothing otherwise. Raises Denied, Unavailable."""
-        with _credential_errors():
+        try:
             if self._source is None:
                 self._source = await self._session.get_credentials()
             self.current = await _frozen(self._source)
+        except Exception:
+            with _credential_errors():  # entered only now: this runs for every request
+                raise
 
     async def renew(self, expired: ReadOnlyCredentials) -> None:
         """Walk the whole chain again, unless someone did since `expired` were given. Raises Denied, Unavailable."""
@@ -96,6 +98,13 @@ class CredentialChain:
                 self.current = await _frozen(self._source)
 
 
+def _check(credentials: ReadOnlyCredentials) -> None:
+    """A line end that was copied along with a key would end the header that it stands in."""
+    text = f"{credentials.access_key}{credentials.token or ''}"
+    if not (text.isascii() and text.isprintable()):
+        raise Denied("the AWS credentials hold a character that they cannot have, like a line end or a tab")
+
+
 async def _frozen(source: AioCredentials | None) -> ReadOnlyCredentials:
     if source is None:
         raise Denied("no AWS credentials were found where botocore looks for them")
@@ -104,10 +113,14 @@ async def _frozen(source: AioCredentials | None) -> ReadOnlyCredentials:
 
 @contextmanager
 def _credential_errors() -> Iterator[None]:
+    """As for every other call, except that nothing which a person can mend while we wait may end a worker, or bury a record."""
     try:
-        yield
-    except (BotoCoreError, ClientError, ConnectionTrouble, OSError, RuntimeError) as error:
-        raise Unavailable(f"the AWS credentials could not be fetched: {error}") from error
+        with translated("credentials", "refresh"):
+            yield
+    except (SettingsError, Rejected) as error:
+        raise Denied(str(error)) from error
+    except RuntimeError as error:  # botocore's word for a refresh that brought credentials which have expired already
+        raise Unavailable(f"credentials refresh: {error}") from error
 
 
 class CachingSigner:
@@ -166,6 +179,7 @@ class CachingSigner:
 
     def _signing_key(self, credentials: ReadOnlyCredentials, day: str) -> bytes:
         if self._key_of != (credentials, day):
+            _check(credentials)
             key = f"AWS4{credentials.secret_key}".encode()
             for part in (day, self._scope.region, self._scope.service, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")

@@ -36,6 +36,11 @@ class Submission:
         self._refusals.setdefault(index, Refusal(reason))
         self.settle()
 
+    @property
+    def permit(self) -> Permit:
+        """What the caller gave: one and the same for all the submissions of a shard, so that it need be asked but once."""
+        return self._permit
+
     def may_write(self) -> bool:
         """Somebody waits, and the permit holds. The first time that it does not, the waiter gets LeaseLost."""
         if self.future.done():

@@ -67,7 +67,7 @@ async def _create(client: Any, name: str, ttl_attribute: str | None) -> None:
             await client.create_table(
                 TableName=name, KeySchema=KEY, AttributeDefinitions=TYPES, BillingMode="PAY_PER_REQUEST"
             )
-    except Rejected as error:
+    except AwsError as error:
         if "ResourceInUse" not in str(error):
             raise
         return  # another worker was faster
@@ -110,7 +110,7 @@ async def _recoverable(client: Any, name: str) -> None:
                 await client.update_continuous_backups(
                     TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
                 )
-        except Rejected as error:
+        except AwsError as error:
             if not left or "ContinuousBackupsUnavailable" not in str(error):
                 raise
             await asyncio.sleep(ASK_AGAIN_S)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -17,7 +18,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from headrace.aws.dead_letters import DeadLetterTable
 from headrace.aws.key_schema import describe_keys
-from headrace.aws.session import aws_clients, translated
+from headrace.aws.scan import scan
+from headrace.aws.session import aws_clients
 from headrace.cli import report as report_of
 from headrace.core.ledger import LedgerError, read_header, read_records
 from headrace.core.verification import DIGEST_ATTRIBUTE, KEY_ATTRIBUTE, Design, Report, Verification, trace_of
@@ -90,36 +92,23 @@ async def _see_items(client: DynamoDBClient, settings: Settings, verification: V
     except NotFound as error:
         raise SettingsError("HEADRACE_SINK_TABLE", table, "there is no such table", "Name the serving table") from error
 
+    attributes = sorted({*keys, sequence, KEY_ATTRIBUTE, DIGEST_ATTRIBUTE})
+
     async def read(segment: int) -> None:
-        async for items in _scan(client, table, segment, {*keys, sequence, KEY_ATTRIBUTE, DIGEST_ATTRIBUTE}):
-            for trace in filter(None, (trace_of(_texts(item), keys, sequence) for item in items)):
+        async for item in scan(client, table, attributes=attributes, segment=segment, segments=SEGMENTS):
+            if (trace := trace_of(_texts(item), keys, sequence)) is not None:
                 verification.see(trace)
-            advance(len(items))
+            advance(1)
 
     async with TaskGroup() as readers:
         for segment in range(SEGMENTS):
             readers.create_task(read(segment), name=f"scan-{segment}")
 
 
-async def _scan(client: DynamoDBClient, table: str, segment: int, attributes: set[str]) -> AsyncIterator[list[Any]]:
-    names = {f"#{number}": name for number, name in enumerate(sorted(attributes))}  # `key` is a reserved word
-    pages = client.get_paginator("scan").paginate(
-        TableName=table,
-        Segment=segment,
-        TotalSegments=SEGMENTS,
-        ConsistentRead=True,
-        ProjectionExpression=", ".join(names),
-        ExpressionAttributeNames=names,
-    )
-    with translated("dynamodb", "Scan"):
-        async for page in pages:
-            yield page["Items"]
-
-
-def _texts(item: dict[str, Any]) -> dict[str, str]:
+def _texts(item: Mapping[str, Any]) -> dict[str, str]:
     """The strings and numbers of an item, as text."""
-    given = ((name, value.get("S", value.get("N"))) for name, value in item.items())
-    return {name: text for name, text in given if text is not None}
+    numbers = {name: format(value, "f") for name, value in item.items() if isinstance(value, Decimal)}
+    return numbers | {name: value for name, value in item.items() if isinstance(value, str)}
 
 
 async def _see_dead_letters(client: DynamoDBClient, settings: Settings, verification: Verification) -> None:

@@ -42,6 +42,9 @@ READ_LEASES_EVERY_S: Final = 60.0
 CALM_DURATIONS: Final = 3
 """Loads are evened out when nobody came or went for this many lease durations: a deploy moves leases enough."""
 
+TICK_S: Final = 0.001
+"""No wait is shorter: a timer may fire a hair before its time, and a loop of such waits would hold the processor."""
+
 SHORTEST_PAUSE_S: Final = 0.05
 """Between two rounds, however often this worker is nudged: a round reads up to 17 partitions."""
 
@@ -252,7 +255,7 @@ class Coordinator:
         silence = self._view.watch.next_silence(others, self._timing.duration_s)
         pause = self._timing.poll_period_s
         if silence is not None and now < silence:
-            pause = min(pause, silence - now)
+            pause = min(pause, max(silence - now, TICK_S))
         await asyncio.sleep(min(pause, SHORTEST_PAUSE_S))
         try:
             async with asyncio.timeout(pause - SHORTEST_PAUSE_S):
