@@ -165,6 +165,9 @@ class Observer(Protocol):
     def records_settled(self, shard: ShardId, records: int, oldest_arrival_s: float) -> None:
         """Their effects are durable."""
 
+    def records_filtered(self, shard: ShardId, records: int, not_json: int) -> None:
+        """So many were settled without a call because no filter matched them; `not_json` could not be looked into."""
+
     def record_retried(self, shard: ShardId) -> None:
         """An attempt failed and another will follow."""
 

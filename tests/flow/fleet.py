@@ -17,8 +17,8 @@ from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
 from headrace.errors import AwsError, Unavailable
 from headrace.flow.incarnation import WorkerRules
-from headrace.flow.shard import ShardRules
 from headrace.flow.worker import Worker
+from headrace.flow.workplace import ShardRules
 from headrace.model import Checkpoint, Lease, Put, Record, ShardId, TrimHorizon
 from headrace.ports import Handler, Ports
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from flow.fleet import FAST_RETRY, fleet, put_item
+from flow.fleet import FAST_RETRY, RULES, fleet, put_item
 
 from headrace.core.batching import BatchRules
+from headrace.core.filters import compile_filters
 from headrace.core.verdict import RetryRules
 from headrace.errors import Denied, NotFound, Reject, Rejected, Retry, Unavailable
-from headrace.flow.shard import ShardRules
+from headrace.flow.workplace import ShardRules
 from headrace.model import Checkpoint, Put
 
 pytestmark = pytest.mark.looptime
@@ -341,3 +343,19 @@ async def test_progress_stands_still_while_one_record_holds_the_mark_and_goes_on
 
         (status,) = (ask() for ask in worker.observer.running.values())
         assert f.clock.now() - status.last_progress >= 39
+
+
+async def test_records_that_no_filter_matches_are_settled_without_a_call_and_counted():
+    """The checkpoint passes them; those that cannot be looked into go where the policy says."""
+    filters = compile_filters(['{"data": [{"numeric": ["<", 5]}]}'], "dead_letter")
+    async with fleet(shards=1) as f:
+        w = f.start("w", shard=replace(RULES, filters=filters))
+        f.put(10)
+        broken = f.stream.put("k0", b"not json")
+        await f.until(lambda: f.letters.letters, within_s=20)
+        await f.until(lambda: next(iter(f.leases().values())).checkpoint.sequence_number == broken.sequence_number)
+
+        assert sorted(int(call.record.data) for call in f.calls) == [0, 1, 2, 3, 4]
+        assert [(x.reason, x.record.data) for x in f.letters.letters] == [("NotJson", b"not json")]
+        assert sum(n for _, n, _ in w.observer.named("records_filtered")) == 5
+        assert sum(n for _, n, _ in w.observer.named("records_settled")) == 5

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from headrace.core.pacing import PaceRules
 from headrace.core.verdict import RetryRules
-from headrace.flow.shard import ShardRules
+from headrace.flow.workplace import ShardRules
 from headrace.model import Instant
 
 pytestmark = pytest.mark.looptime

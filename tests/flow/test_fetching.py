@@ -9,7 +9,7 @@ from flow.fleet import FAST_RETRY, fleet
 
 from headrace.core.pacing import PaceRules
 from headrace.errors import IteratorExpired, Throttled, Unavailable
-from headrace.flow.shard import ShardRules
+from headrace.flow.workplace import ShardRules
 from headrace.model import AtTimestamp, Latest, Put
 
 pytestmark = pytest.mark.looptime

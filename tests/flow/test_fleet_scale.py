@@ -11,7 +11,7 @@ from flow.fleet import Fleet, fleet
 from flow.test_leases import held
 
 from headrace.core.pacing import PaceRules
-from headrace.flow.shard import ShardRules
+from headrace.flow.workplace import ShardRules
 from headrace.rows import DeleteRow, PutRow, UpdateRow
 
 pytestmark = pytest.mark.looptime

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from headrace.core import lease_rows, leases, membership
 from headrace.core.pacing import PaceRules
-from headrace.flow.shard import ShardRules
+from headrace.flow.workplace import ShardRules
 from headrace.model import ShardId, WorkerId
 from headrace.rows import UpdateRow
 

@@ -188,3 +188,27 @@ def test_settings_cannot_be_changed_after_they_are_checked():
 def test_no_limit_is_minus_one_second_as_the_retry_rules_write_it():
     """`maximum_record_age.total_seconds()` can be handed on as it is."""
     assert settings().retry.maximum_record_age.total_seconds() == units.NO_LIMIT.total_seconds() == -1
+
+
+def test_filter_patterns_are_one_pattern_or_an_array_of_them():
+    """As text in the environment; a list of texts in the file."""
+    one, two = '{"data": {"type": ["order"]}}', '{"partitionKey": [{"prefix": "eu-"}]}'
+
+    assert settings(FILTER_PATTERNS=one).filter.patterns == (one,)
+    assert settings(FILTER_PATTERNS=f"[{one}, {two}]").filter.patterns == (one, two)
+    assert settings().filter.patterns == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("[{]", "no JSON array"),
+        ("{", "filter 1"),
+        ('{"data": {"v": [{"wildcard": "a*"}]}}', "filter 1, data.v"),
+        ('[{"data": {"v": [1]}}, {"dato": ["x"]}]', "filter 2"),
+    ],
+)
+def test_a_filter_pattern_that_cannot_be_used_is_refused_with_the_place(pattern, told):
+    """Before anything starts."""
+    assert told in problem(FILTER_PATTERNS=pattern)
+    assert "HEADRACE_FILTER_PATTERNS" in problem(FILTER_PATTERNS=pattern)

@@ -18,8 +18,8 @@ from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
 from headrace.errors import IteratorExpired, Throttled
 from headrace.flow.incarnation import WorkerRules
-from headrace.flow.shard import ShardRules
 from headrace.flow.worker import Worker
+from headrace.flow.workplace import ShardRules
 from headrace.model import Put, Record, TrimHorizon
 from headrace.ports import Handler, Ports
 from headrace.testing.aside import SameLoop

@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 import uvloop
@@ -30,6 +30,7 @@ from headrace.aws.serving_table import ServingTable
 from headrace.aws.session import Clients, aws_clients
 from headrace.aws.tables import ensure_table
 from headrace.core.batching import BatchRules
+from headrace.core.filters import Filters, NonJson, compile_filters
 from headrace.core.pacing import PaceRules
 from headrace.core.verdict import RetryRules
 from headrace.errors import Denied, NotFound, OrderLost, SettingsError, StreamReplaced
@@ -37,8 +38,8 @@ from headrace.flow.aside import OwnThread
 from headrace.flow.clock import SystemClock
 from headrace.flow.incarnation import WorkerRules
 from headrace.flow.persist import persist
-from headrace.flow.shard import ShardRules
 from headrace.flow.worker import Worker
+from headrace.flow.workplace import ShardRules
 from headrace.loss import LossPolicy
 from headrace.model import StreamDescription
 from headrace.ops.endpoints import Answers, serve
@@ -201,6 +202,7 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
                 settings.retry.maximum_attempts,
                 _limit_s(settings),
             ),
+            filters=_filters(settings),
             pace=PaceRules(settings.stream.poll_interval.total_seconds()),
             checkpoint_interval_s=settings.checkpoint.interval.total_seconds(),
             drain_s=_drain_s(settings),
@@ -213,6 +215,11 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
         on_loss=LossPolicy(settings.stream.on_loss),
         stall_s=settings.lease.stall.total_seconds(),
     )
+
+
+def _filters(settings: Settings) -> Filters | None:
+    patterns = settings.filter.patterns
+    return compile_filters(patterns, cast("NonJson", settings.filter.non_json)) if patterns else None
 
 
 def _limit_s(settings: Settings) -> float:

@@ -23,6 +23,9 @@ RECORD_AGE_EXCEEDED: Final = "RecordAgeExceeded"
 REJECTED: Final = "Rejected"
 """The handler raised Reject."""
 
+NOT_JSON: Final = "NotJson"
+"""A filter looks into the payload, which is not JSON, and such records are to be kept for a person."""
+
 WRITE_REFUSED: Final = "WriteRefused"
 """The serving table will never take the item as it is."""
 

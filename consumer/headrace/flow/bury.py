@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from headrace.core.verdict import RECORD_AGE_EXCEEDED, WRITE_REFUSED
+from headrace.core.verdict import NOT_JSON, RECORD_AGE_EXCEEDED, WRITE_REFUSED
 from headrace.errors import AwsError, Reject
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
@@ -40,6 +40,11 @@ class Cause:
     def too_old(cls, attempts: int) -> Cause:
         """The record outlived the age limit."""
         return cls(RECORD_AGE_EXCEEDED, "", "older than the maximum record age", attempts)
+
+    @classmethod
+    def not_json(cls) -> Cause:
+        """A filter could not look into the payload."""
+        return cls(NOT_JSON, "", "a filter looks into the payload, which is not JSON", 0)
 
     @classmethod
     def refused(cls, refusal: Refusal, attempts: int) -> Cause:

@@ -28,17 +28,17 @@ from headrace.core.verdict import (
     Failure,
     Raised,
     RetryAfter,
-    RetryRules,
     judge,
     too_old,
 )
 from headrace.errors import Reject, Retry
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.bury import Burial, Cause
-from headrace.flow.in_flight import InFlight
+from headrace.flow.sieve import Sieve
 from headrace.flow.term import Term
+from headrace.flow.workplace import Workplace
 from headrace.model import Effect, Instant, Put, Record
-from headrace.ports import Ports, Refusal
+from headrace.ports import Refusal
 from headrace.tasks import TaskGroup
 
 SUBMISSIONS: Final = 16
@@ -64,6 +64,13 @@ class Submission:
     records: dict[int, Record]
     answer: asyncio.Future[Mapping[int, Refusal]] | None = None
     causes: dict[int, Cause] = field(default_factory=dict)
+    left_out: set[int] = field(default_factory=set)
+    """Those that no filter matched."""
+
+    @property
+    def uncalled(self) -> set[int]:
+        """Those that need no call of the handler."""
+        return self.left_out | self.causes.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +89,21 @@ class Delivery:
     def __init__(
         self,
         term: Term,
-        ports: Ports,
-        rules: RetryRules,
+        place: Workplace,
         tracker: Tracker,
         burial: Burial,
-        in_flight: InFlight,
         let_go: Callable[[int], None],
     ) -> None:
         self.parking: Parking[Waiting] = Parking()
         self.moved = asyncio.Event()
         """Set when records were settled."""
         self._term = term
-        self._ports = ports
-        self._rules = rules
+        self._ports = place.ports
+        self._rules = place.rules.retry
+        self._sieve = Sieve(term.lease.shard_id, place)
         self._tracker = tracker
         self._burial = burial
-        self._in_flight = in_flight
+        self._in_flight = place.in_flight
         self._let_go = let_go
         self._submissions: asyncio.Queue[Submission] = asyncio.Queue(SUBMISSIONS)
         self._answers: set[asyncio.Future[Mapping[int, Refusal]]] = set()
@@ -110,7 +116,9 @@ class Delivery:
         self._term.insist()
         submission = Submission(self._tracker.admit(records), dict(enumerate(records)))
         started = self._ports.clock.now()
-        self._give_up_old(submission)
+        sifted = self._sieve.sift(submission.records)
+        submission.causes.update(sifted.causes)
+        submission.left_out = sifted.left_out
         handle = self._call_async if self._ports.handler.is_async else self._call
         try:
             writes = await handle(submission)
@@ -121,13 +129,13 @@ class Delivery:
 
     async def _call(self, submission: Submission) -> Writes:
         writes: Writes = []
-        call, parking, given_up = self._ports.handler.call, self.parking, submission.causes
+        call, parking, uncalled = self._ports.handler.call, self.parking, submission.uncalled
         now, looked, look_at = self._ports.clock.now(), 0, 1
         for count, (index, record) in enumerate(list(submission.records.items())):
             if count == look_at:
                 stride = await self._take_turns(now, count - looked)
                 now, looked, look_at = self._ports.clock.now(), count, count + stride
-            if given_up and index in given_up:
+            if uncalled and index in uncalled:
                 continue
             if parking.waiting and record.partition_key in parking:
                 self._follow(submission, index)
@@ -154,8 +162,9 @@ class Delivery:
 
     async def _call_async(self, submission: Submission) -> Writes:
         lanes: dict[str, list[int]] = {}
+        uncalled = submission.uncalled
         for index, record in submission.records.items():
-            if index not in submission.causes:
+            if index not in uncalled:
                 lanes.setdefault(record.partition_key, []).append(index)
         writes: Writes = []
         queue = iter(lanes.values())
@@ -241,13 +250,6 @@ class Delivery:
         record = submission.records.pop(index)
         self.parking.follow(record.partition_key, Waiting(submission.span, index, record))
 
-    def _give_up_old(self, submission: Submission) -> None:
-        if self._rules.limits_age:
-            now_s = self._wall_s()
-            for index, record in submission.records.items():
-                if too_old(record, now_s, self._rules):
-                    submission.causes[index] = Cause.too_old(0)
-
     # --- settle --------------------------------------------------------------------------------------------------------
 
     async def _submit(self, submission: Submission, writes: Writes) -> None:
@@ -300,7 +302,7 @@ class Delivery:
         else:
             for index in records:
                 self._tracker.settle(span, index)
-        good = len(records) - len(submission.causes)
+        good = len(records) - len(submission.causes) - len(submission.left_out)
         if good:
             self._ports.observer.records_settled(self._term.lease.shard_id, good, oldest)
         self._let_go(sum(len(record.data) for record in records.values()) + RECORD_OVERHEAD * len(records))

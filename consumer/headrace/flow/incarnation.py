@@ -26,9 +26,10 @@ from headrace.flow.holdings import Holdings
 from headrace.flow.in_flight import InFlight
 from headrace.flow.losses import Losses
 from headrace.flow.releases import Releases
-from headrace.flow.shard import ShardRules, ShardRun, Workplace
+from headrace.flow.shard import ShardRun
 from headrace.flow.term import Term, Trust
 from headrace.flow.watchdog import Watchdog
+from headrace.flow.workplace import ShardRules, Workplace
 from headrace.loss import LossPolicy
 from headrace.model import Instant, ShardId, StartPosition, WorkerId
 from headrace.model import Worker as WorkerRow

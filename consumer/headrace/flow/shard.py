@@ -8,28 +8,22 @@ The run ends in one of three ways: the shard was read to its end, the worker was
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from headrace.core.batching import Batcher, BatchRules
-from headrace.core.pacing import PaceRules
+from headrace.core.batching import Batcher
 from headrace.core.tracker import Tracker
-from headrace.core.verdict import RetryRules
 from headrace.errors import LeaseLost
-from headrace.flow.budget import Budget
 from headrace.flow.bury import Burial
 from headrace.flow.checkpoint import Checkpoints, Reached
 from headrace.flow.deliver import Delivery
 from headrace.flow.fetch import Fetcher
-from headrace.flow.finish import Discover, Finish
-from headrace.flow.in_flight import InFlight
-from headrace.flow.losses import Losses
-from headrace.flow.releases import Releases
+from headrace.flow.finish import Finish
 from headrace.flow.term import Term
+from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record, ShardId, WorkerId
-from headrace.ports import Ports, ShardStatus
+from headrace.ports import ShardStatus
 from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
@@ -39,38 +33,6 @@ LONGEST_SPAN: Final = 50_000
 
 TICK_S: Final = 0.001
 """No wait is shorter: a timer may fire a hair before its time, and a loop of such waits would hold the processor."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardRules:
-    """How every shard of this worker is run.
-
-    `checkpoint_interval_s` is how long a settled record may wait for its checkpoint, `drain_s` how long a stop may wait
-    for what is in flight, `call_timeout_s` the longest a call to the sink can be under way.
-    """
-
-    batch: BatchRules = BatchRules()
-    retry: RetryRules = RetryRules()
-    pace: PaceRules = PaceRules()
-    checkpoint_interval_s: float = 1.0
-    drain_s: float = 20.0
-    call_timeout_s: float = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """What the shards of one incarnation share. `label` is the name under which the lease rows of `stream` stand."""
-
-    me: WorkerId
-    stream: str
-    label: str
-    ports: Ports
-    budget: Budget
-    in_flight: InFlight
-    rules: ShardRules
-    discover: Discover
-    releases: Releases
-    losses: Losses
 
 
 class ShardRun:
@@ -101,7 +63,7 @@ class ShardRun:
         )
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         burial = Burial(place.me, place.stream, term, ports)
-        self._delivery = Delivery(term, ports, place.rules.retry, self._tracker, burial, place.in_flight, self._settled)
+        self._delivery = Delivery(term, place, self._tracker, burial, self._settled)
 
     @property
     def shard(self) -> ShardId:

@@ -68,9 +68,9 @@ FETCHED_BYTES = Metric("headrace_bytes_fetched_total", "counter", "Payload bytes
 RECORDS = Metric(
     "headrace_records_total",
     "counter",
-    "Records done with: settled (effects durable) or buried (dead letter durable).",
+    "Records done with: settled (effects durable), buried (dead letter durable) or filtered (no filter matched).",
     ("stream", "outcome"),
-    values=("settled", "buried"),
+    values=("settled", "buried", "filtered"),
 )
 DEAD_LETTERS = Metric(
     "headrace_dead_letters_total",
@@ -82,7 +82,11 @@ DEAD_LETTERS = Metric(
         verdict.RECORD_AGE_EXCEEDED,
         verdict.REJECTED,
         verdict.WRITE_REFUSED,
+        verdict.NOT_JSON,
     ),
+)
+NOT_JSON = Metric(
+    "headrace_filter_not_json_total", "counter", "Records whose payload a filter looks into and that are not JSON."
 )
 RETRIES = Metric("headrace_record_retries_total", "counter", "Failed attempts that another will follow.")
 DESTINATION_FAILURES = Metric(

@@ -99,6 +99,11 @@ class Metrics:
         age_s = self._clock.wall().timestamp() - oldest_arrival_s
         self._histograms[catalogue.END_TO_END_SECONDS].observe(max(0.0, age_s))
 
+    def records_filtered(self, shard: ShardId, records: int, not_json: int) -> None:  # noqa: ARG002 - likewise
+        """Count what the filters did."""
+        self._count(catalogue.RECORDS, "filtered", by=records)
+        self._count(catalogue.NOT_JSON, by=not_json)
+
     def record_retried(self, shard: ShardId) -> None:  # noqa: ARG002 - likewise
         """Count an attempt that failed."""
         self._count(catalogue.RETRIES)

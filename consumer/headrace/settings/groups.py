@@ -111,6 +111,16 @@ class BatchSettings(Group):
     """Batches of one shard in progress at once, by partition key (the ESM's ParallelizationFactor)."""
 
 
+class FilterSettings(Group):
+    """Which records are handled, as in the ESM's filter criteria."""
+
+    patterns: Annotated[tuple[str, ...], BeforeValidator(texts.filter_patterns), Shown("none")] = ()
+    """A filter pattern, or a JSON array of up to 10: a record is handled when any of them matches, and otherwise settled without a call and counted. Event source mapping patterns on `data` (the payload as JSON), e.g. `{"data": {"type": ["order"]}}`, and beyond them on partitionKey, sequenceNumber, approximateArrivalTimestamp and shardId."""
+
+    non_json: Annotated[str, BeforeValidator(units.choice("drop", "pass", "dead_letter"))] = "drop"
+    """What becomes of a record whose payload a filter looks into and that is not JSON: drop (as AWS does, but counted), pass (handle it) or dead_letter."""
+
+
 class RetrySettings(Group):
     """What happens to a record whose handler fails, as in the ESM."""
 

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     sink: groups.SinkSettings
     item: groups.ItemSettings
     batch: groups.BatchSettings
+    filter: groups.FilterSettings
     retry: groups.RetrySettings
     dead_letters: groups.DeadLetterSettings
     lease: groups.LeaseSettings

@@ -1,4 +1,4 @@
-"""Checks of settings that are names: tables, streams, workers, destinations."""
+"""Checks of settings that are texts: names of tables, streams and workers, destinations, filter patterns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
+from headrace.core.filters import FilterPatternError, compile_filters
 from headrace.settings.units import Unfit
 
 _TABLE: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -79,6 +82,32 @@ def destination(value: object) -> str:
     if not given.startswith("dynamodb:") or not _TABLE.fullmatch(given.removeprefix("dynamodb:")):
         raise Unfit("is not a destination", "Set it to dynamodb:TABLE")
     return given
+
+
+def filter_patterns(value: object) -> tuple[str, ...]:
+    """One filter pattern, a JSON array of them, or a list of them as text; all are compiled once, to see that they can."""
+    patterns = _patterns(value)
+    try:
+        compile_filters(patterns, "drop")
+    except FilterPatternError as error:
+        raise Unfit(f"{error.at}: {error.problem}", error.mend) from error
+    return patterns
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple):
+        return tuple(str(pattern) for pattern in value)
+    given = text(value)
+    if given.lower() == "none":
+        return ()
+    if not given.startswith("["):
+        return (given,)
+    try:
+        return tuple(bytes(raw).decode() for raw in msgspec.json.decode(given, type=list[msgspec.Raw]))
+    except msgspec.DecodeError as error:
+        raise Unfit(
+            f"is no JSON array of patterns: {error}", 'Write {"data": {...}} or [{"data": ...}, ...]'
+        ) from error
 
 
 def at_most_in_this_version(limit: int, *, planned: int) -> Callable[[int], int]:

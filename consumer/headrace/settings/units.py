@@ -139,8 +139,10 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
 def written(value: object) -> str:  # noqa: PLR0911 - one answer for each type
     """A value as it would be written in the environment; the inverse of the parsers."""
     match value:
-        case None:
+        case None | ():
             return "none"
+        case tuple():
+            return f"[{', '.join(value)}]"
         case bool():
             return str(value).lower()
         case timedelta():

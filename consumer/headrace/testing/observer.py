@@ -48,6 +48,10 @@ class RecordingObserver:
         """Remember it."""
         self.calls.append(("records_settled", shard, records, oldest_arrival_s))
 
+    def records_filtered(self, shard: ShardId, records: int, not_json: int) -> None:
+        """Remember it."""
+        self.calls.append(("records_filtered", shard, records, not_json))
+
     def record_retried(self, shard: ShardId) -> None:
         """Remember it."""
         self.calls.append(("record_retried", shard))

@@ -1,0 +1,50 @@
+"""What all shards of a worker go by, and what they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.core.batching import BatchRules
+from headrace.core.filters import Filters
+from headrace.core.pacing import PaceRules
+from headrace.core.verdict import RetryRules
+from headrace.flow.budget import Budget
+from headrace.flow.finish import Discover
+from headrace.flow.in_flight import InFlight
+from headrace.flow.losses import Losses
+from headrace.flow.releases import Releases
+from headrace.model import WorkerId
+from headrace.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRules:
+    """How every shard of this worker is run.
+
+    `checkpoint_interval_s` is how long a settled record may wait for its checkpoint, `drain_s` how long a stop may wait
+    for what is in flight, `call_timeout_s` the longest a call to the sink can be under way.
+    """
+
+    batch: BatchRules = BatchRules()
+    retry: RetryRules = RetryRules()
+    filters: Filters | None = None
+    pace: PaceRules = PaceRules()
+    checkpoint_interval_s: float = 1.0
+    drain_s: float = 20.0
+    call_timeout_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What the shards of one incarnation share. `label` is the name under which the lease rows of `stream` stand."""
+
+    me: WorkerId
+    stream: str
+    label: str
+    ports: Ports
+    budget: Budget
+    in_flight: InFlight
+    rules: ShardRules
+    discover: Discover
+    releases: Releases
+    losses: Losses
