@@ -218,7 +218,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerRow:
     """One worker row. `state` is live, leaving, fenced or left; `generation` grows with each ownership change it made.
 
     `address` is where it takes nudges (host:port), empty for nowhere; `deployment` names the rollout it belongs to and
@@ -243,7 +243,7 @@ class Worker:
 class DeadLetter:
     """A buried record: everything needed to understand it and to deliver it again.
 
-    `reason` is a stable word (`RetryAttemptsExhausted`, `RecordAgeExceeded`, `Rejected`, `WriteRefused`), `error` the
+    `reason` is a stable word (`RetryAttemptsExhausted`, `RecordAgeExceeded`, `Rejected`, `WriteRefused`, `NotJson`), `error` the
     class of the last error and `message` its text.
     """
 

@@ -175,7 +175,7 @@ class Observer(Protocol):
         """Their dead letters are durable."""
 
     def checkpoint_written(self, shard: ShardId) -> None:
-        """The lease row moved forward."""
+        """The lease row was brought up to date."""
 
     def destination_failed(self, shard: ShardId) -> None:
         """A dead letter could not be stored; it is being tried again and the shard waits."""
@@ -184,13 +184,13 @@ class Observer(Protocol):
         """Transition is claimed, taken, adopted, received, handed_over, released, lost or finished."""
 
     def shard_stalled(self, shard: ShardId) -> None:
-        """Nothing was read or settled for the stall limit, though the worker lives."""
+        """Nothing was settled for the stall limit, and it is not at its tip, though the worker lives."""
 
     def loss_found(self, loss: Loss) -> None:
         """Records, or their order, may be lost."""
 
     def heartbeat_sent(self, seconds: float) -> None:
-        """A heartbeat was acknowledged after this long."""
+        """A heartbeat was acknowledged after this long. Called from the heartbeat's thread."""
 
     def worker_fenced(self) -> None:
         """This incarnation was declared dead by another worker."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final
 
 NEEDS_MENDING: Final = sys.version_info < (3, 13)
+
+TICK_S: Final = 0.001
+"""A timer may fire a hair before its time, and a loop of shorter waits would hold the processor."""
 
 
 class TaskGroup(asyncio.TaskGroup):
@@ -32,15 +36,31 @@ class TaskGroup(asyncio.TaskGroup):
                 group._parent_task.uncancel()  # noqa: SLF001 - likewise
 
 
-async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
-    """Do something that may take for ever; False when a stop was asked for first."""
+@asynccontextmanager
+async def all_of() -> AsyncIterator[TaskGroup]:
+    """A group of calls of one kind: what the first of them raised is raised as it is, not as a group."""
     try:
         async with TaskGroup() as tasks:
-            working = tasks.create_task(work, name=name)
-            stopping = tasks.create_task(stop.wait(), name=f"{name}-stop")
-            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            for task in (working, stopping):
-                task.cancel()
+            yield tasks
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from failures
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None], name: str) -> bool:
+    """Do something that may take for ever; False when a stop was asked for first."""
+    async with all_of() as tasks:
+        working = tasks.create_task(work, name=name)
+        stopping = tasks.create_task(stop.wait(), name=f"{name}-stop")
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, stopping):
+            task.cancel()
     return not working.cancelled()
+
+
+async def is_set_within(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait for the event, for so long at most; no wait is shorter than TICK_S, and None waits for ever."""
+    try:
+        async with asyncio.timeout(None if seconds is None else max(seconds, TICK_S)):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, plan, shares
 from headrace.core.membership import FENCED, LEAVING, LEFT, LIVE
-from headrace.model import TRIM_HORIZON, Lease, ShardId, Worker, WorkerId
+from headrace.model import TRIM_HORIZON, Lease, ShardId, WorkerId, WorkerRow
 
 STATES = (LIVE, LEAVING, FENCED, LEFT)
 
 
-def worker(name: str, state: str = LIVE, heartbeat: int = 1) -> Worker:
-    return Worker(WorkerId(name), heartbeat, state)
+def worker(name: str, state: str = LIVE, heartbeat: int = 1) -> WorkerRow:
+    return WorkerRow(WorkerId(name), heartbeat, state)
 
 
 @st.composite
-def fleets(draw: st.DrawFn) -> tuple[dict[WorkerId, Worker], dict[ShardId, Lease]]:
+def fleets(draw: st.DrawFn) -> tuple[dict[WorkerId, WorkerRow], dict[ShardId, Lease]]:
     workers = [worker(f"w{n}", draw(st.sampled_from(STATES))) for n in range(draw(st.integers(1, 6)))]
     owners = [None, WorkerId("absent"), *(w.worker_id for w in workers)]
     leases = [
@@ -146,7 +146,7 @@ def test_a_silent_worker_is_fenced_at_the_counter_that_was_seen_and_gets_nothing
 # --- evening out ------------------------------------------------------------------------------------------------------
 
 
-def even_out(workers: dict[WorkerId, Worker], leases: dict[ShardId, Lease], rounds: int = 200) -> int:
+def even_out(workers: dict[WorkerId, WorkerRow], leases: dict[ShardId, Lease], rounds: int = 200) -> int:
     """Let every worker act on its requests, one at a time, until nobody asks; the number of moves."""
     moves = 0
     for _ in range(rounds):
@@ -162,7 +162,7 @@ def even_out(workers: dict[WorkerId, Worker], leases: dict[ShardId, Lease], roun
     raise AssertionError("the fleet does not come to rest")
 
 
-def owned(counts: dict[str, int]) -> tuple[dict[WorkerId, Worker], dict[ShardId, Lease]]:
+def owned(counts: dict[str, int]) -> tuple[dict[WorkerId, WorkerRow], dict[ShardId, Lease]]:
     workers = {WorkerId(name): worker(name, heartbeat=10) for name in counts}
     names = [name for name, count in counts.items() for _ in range(count)]
     leases = {
@@ -246,7 +246,7 @@ def test_several_workers_ask_at_once_and_never_for_more_than_a_few_leases(worker
 # --- rollouts, and leases that others should have first ---------------------------------------------------------------
 
 
-def rollout(old: int, new: int) -> dict[WorkerId, Worker]:
+def rollout(old: int, new: int) -> dict[WorkerId, WorkerRow]:
     """Workers of two deployments; one of the old ones was restarted after the new ones began."""
     olds = [replace(worker(f"old{n}"), deployment="v1", began_s=100.0 + n) for n in range(old)]
     news = [replace(worker(f"new{n}"), deployment="v2", began_s=200.0 + n) for n in range(new)]

@@ -2,11 +2,11 @@
 
 from headrace.core.membership import FENCED, LIVE
 from headrace.core.silence import Watch
-from headrace.model import Instant, Worker, WorkerId
+from headrace.model import Instant, WorkerId, WorkerRow
 
 
-def worker(name: str, state: str = LIVE, heartbeat: int = 1) -> Worker:
-    return Worker(WorkerId(name), heartbeat, state)
+def worker(name: str, state: str = LIVE, heartbeat: int = 1) -> WorkerRow:
+    return WorkerRow(WorkerId(name), heartbeat, state)
 
 
 def test_silence_runs_from_the_first_read_that_showed_the_counter():

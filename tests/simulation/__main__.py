@@ -14,6 +14,7 @@ from collections import Counter
 
 from simulation.fleet import simulate
 from simulation.mutations import MUTATIONS
+from simulation.world import Violation
 
 
 def main() -> int:
@@ -59,7 +60,7 @@ def _first_caught(rule: str, seeds: range) -> int:
     for seed in seeds:
         try:
             simulate(seed)
-        except BaseException as error:  # noqa: BLE001 - whatever ends a run is a finding
+        except Violation as error:
             print(f'    "{rule}": {seed},  # {type(error).__name__}: {error}', flush=True)
             return 0
     print(f"    # {rule}: not noticed in {len(seeds)} runs", flush=True)

@@ -151,7 +151,7 @@ class WatchedTable(MemoryLeaseTable):
             if new.epoch != old.epoch + 1:
                 raise Violation(f"S1: {new.shard_id} changed hands from epoch {old.epoch} to {new.epoch}")
             self._check_consent(old, new)
-            self.counts["handoffs" if new.checkpoint != old.checkpoint and old.owner else "takes"] += 1
+            self.counts["handoffs" if old.owner is not None and old.wanted_by == new.owner else "takes"] += 1
         elif new.epoch not in {old.epoch, old.epoch + 1}:
             raise Violation(f"S1: the epoch of {new.shard_id} jumped from {old.epoch} to {new.epoch}")
 

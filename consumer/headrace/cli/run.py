@@ -57,6 +57,9 @@ STOPPED_AT_ONCE: Final = 1
 ROUNDS: Final = 2
 """Rounds of all the sink's requests that may be filled: one under way, and one ready when it comes back."""
 
+RELEASE_S: Final = 1.0
+"""What the release of the leases may take of the shutdown timeout: two calls and a nudge, several times over."""
+
 CHANCE: Final[Callable[[], float]] = random.SystemRandom().random
 
 
@@ -229,7 +232,7 @@ def _limit_s(settings: Settings) -> float:
 
 def _drain_s(settings: Settings) -> float:
     """What of the shutdown timeout is left for batches, after the calls under way and the release."""
-    return max(0.0, settings.shutdown.timeout.total_seconds() - settings.timing.call_timeout_s - 1.0)
+    return max(0.0, settings.shutdown.timeout.total_seconds() - settings.timing.call_timeout_s - RELEASE_S)
 
 
 # --- process ----------------------------------------------------------------------------------------------------------

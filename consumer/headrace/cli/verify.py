@@ -25,7 +25,7 @@ from headrace.core.ledger import LedgerError, read_header, read_records
 from headrace.core.verification import DIGEST_ATTRIBUTE, KEY_ATTRIBUTE, Design, Report, Verification, trace_of
 from headrace.errors import NotFound, SettingsError
 from headrace.settings import Settings
-from headrace.tasks import TaskGroup
+from headrace.tasks import all_of
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -100,7 +100,7 @@ async def _see_items(client: DynamoDBClient, settings: Settings, verification: V
                 verification.see(trace)
             advance(1)
 
-    async with TaskGroup() as readers:
+    async with all_of() as readers:
         for segment in range(SEGMENTS):
             readers.create_task(read(segment), name=f"scan-{segment}")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from headrace.core.membership import LIVE, is_alive
-from headrace.model import Lease, ShardId, Worker, WorkerId
+from headrace.model import Lease, ShardId, WorkerId, WorkerRow
 
 UNEVEN: Final = 1.15
 """A load this many times above the mean, or below it, is worth a move: beyond what noise does."""
@@ -94,7 +94,7 @@ class Fleet:
     """
 
     me: WorkerId
-    workers: Mapping[WorkerId, Worker]
+    workers: Mapping[WorkerId, WorkerRow]
     leases: Mapping[ShardId, Lease]
     held: frozenset[ShardId] = frozenset()
     overdue: frozenset[ShardId] = frozenset()
@@ -141,7 +141,7 @@ def _least_loaded(workers: Iterable[WorkerId], load: Mapping[WorkerId, float], s
     return min(workers, key=lambda worker: (load[worker], _rendezvous(shard, worker)), default=None)
 
 
-def _newest_rollout(workers: Iterable[Worker]) -> set[WorkerId]:
+def _newest_rollout(workers: Iterable[WorkerRow]) -> set[WorkerId]:
     """The workers of the rollout whose first worker began last; a restart of an old one does not make it newer."""
     began: dict[str, float] = {}
     rollouts: dict[str, set[WorkerId]] = {}
@@ -244,7 +244,7 @@ def _orphaned(lease: Lease, fleet: Fleet) -> bool:
     return owner is not None and not is_alive(owner)
 
 
-def _takes_part(worker: Worker, fleet: Fleet) -> bool:
+def _takes_part(worker: WorkerRow, fleet: Fleet) -> bool:
     return worker.state == LIVE and worker.worker_id not in fleet.silent
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from headrace.core.lineage import NewLease
-from headrace.model import TRIM_HORIZON, AtTimestamp, Checkpoint, Lease, ShardId, TrimHorizon, Worker, WorkerId
+from headrace.model import TRIM_HORIZON, AtTimestamp, Checkpoint, Lease, ShardId, TrimHorizon, WorkerId, WorkerRow
 from headrace.rows import Row, Value
 
 REQUEST: Final = "req:"
@@ -38,9 +38,9 @@ def lease_of(row: Row) -> Lease:
     )
 
 
-def worker_of(row: Row) -> Worker:
+def worker_of(row: Row) -> WorkerRow:
     """A worker row as a value."""
-    return Worker(
+    return WorkerRow(
         worker_id=WorkerId(str(row["sk"])),
         heartbeat=int(_number(row, "hb")),
         state=str(row["st"]),
@@ -60,7 +60,7 @@ def asked_for(row: Row) -> frozenset[ShardId]:
     return frozenset(ShardId(name.removeprefix(REQUEST)) for name in row if name.startswith(REQUEST))
 
 
-def fresh_worker(worker: Worker) -> dict[str, Value]:
+def fresh_worker(worker: WorkerRow) -> dict[str, Value]:
     """The attributes of a worker at its start; what there is none of is left out."""
     row: dict[str, Value] = {"hb": worker.heartbeat, "st": worker.state, "held": 0, "gen": 0}
     told: dict[str, Value] = {

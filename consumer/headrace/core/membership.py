@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headrace.core.lease_rows import REQUEST, fresh_worker
-from headrace.model import ShardId, Worker, WorkerId
+from headrace.model import ShardId, WorkerId, WorkerRow
 from headrace.rows import Absent, Equals, Key, OneOf, PutRow, UpdateRow, Value
 
 WORKERS: Final = "W"
@@ -33,7 +33,7 @@ def worker_key(worker: WorkerId) -> Key:
     return Key(WORKERS, worker)
 
 
-def register(worker: Worker) -> PutRow:
+def register(worker: WorkerRow) -> PutRow:
     """Bring a new incarnation to life. Refused with counter 1 and a living state: an earlier try of this one applied."""
     row = fresh_worker(replace(worker, heartbeat=1, state=LIVE))
     return PutRow(worker_key(worker.worker_id), row, (Absent("pk"),))
@@ -99,6 +99,6 @@ def leave(worker: WorkerId, wall_s: float) -> UpdateRow:
     )
 
 
-def is_alive(worker: Worker) -> bool:
+def is_alive(worker: WorkerRow) -> bool:
     """Whether the row's state lets its heartbeats be accepted."""
     return worker.state in ALIVE

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from headrace.core.membership import is_alive
-from headrace.model import Instant, Worker, WorkerId
+from headrace.model import Instant, WorkerId, WorkerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Watch:
     sightings: Mapping[WorkerId, Sighting]
     last_read: Instant | None = None
 
-    def observe(self, workers: Iterable[Worker], received: Instant, longest_gap_s: float) -> Watch:
+    def observe(self, workers: Iterable[WorkerRow], received: Instant, longest_gap_s: float) -> Watch:
         """Take in one read of the worker rows.
 
         A counter lower than the one known comes from a stale replica and is ignored. Where the reads themselves paused
@@ -45,7 +45,7 @@ class Watch:
         return Watch(seen, received)
 
     def silent(
-        self, workers: Iterable[Worker], now: Instant, duration_s: float, longest_gap_s: float
+        self, workers: Iterable[WorkerRow], now: Instant, duration_s: float, longest_gap_s: float
     ) -> dict[WorkerId, int]:
         """The workers that could still heartbeat and have not for the lease duration, with the last counter of each.
 
@@ -56,7 +56,7 @@ class Watch:
         known = ((w.worker_id, self.sightings[w.worker_id]) for w in workers if is_alive(w))
         return {worker: seen.counter for worker, seen in known if now - seen.since >= duration_s}
 
-    def next_silence(self, workers: Iterable[Worker], duration_s: float) -> Instant | None:
+    def next_silence(self, workers: Iterable[WorkerRow], duration_s: float) -> Instant | None:
         """When the first of the living would have been silent long enough; None without any."""
         anchors = [self.sightings[w.worker_id].since for w in workers if is_alive(w)]
         return Instant(min(anchors) + duration_s) if anchors else None

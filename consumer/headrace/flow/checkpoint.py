@@ -21,6 +21,7 @@ from headrace.flow.term import Term
 from headrace.model import Checkpoint, Instant, WorkerId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused
+from headrace.tasks import is_set_within
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ UP_TO_MATTERS_S: Final = 3600.0
 """So is a time of day up to which everything was read that is this old: retention is a day at least."""
 
 
-class Reached(NamedTuple):
+class SettledUpTo(NamedTuple):
     """Everything up to `mark` is settled, and so is all that arrived before `up_to_s` (epoch seconds)."""
 
     mark: Checkpoint
@@ -47,7 +48,7 @@ class Reached(NamedTuple):
 class Checkpoints:
     """The checkpoint of one shard; `reached` tells how far it may move."""
 
-    def __init__(self, me: WorkerId, stream: str, term: Term, ports: Ports, reached: Callable[[], Reached]) -> None:
+    def __init__(self, me: WorkerId, stream: str, term: Term, ports: Ports, reached: Callable[[], SettledUpTo]) -> None:
         self._me = me
         self._stream = stream
         self._term = term
@@ -60,7 +61,7 @@ class Checkpoints:
     async def run(self, moved: asyncio.Event, interval_s: float) -> None:
         """Write the checkpoint at most `interval_s` after it could move, for ever. Raises LeaseLost."""
         while True:
-            if await _is_set_within(moved, IDLE_S):
+            if await is_set_within(moved, IDLE_S):
                 await asyncio.sleep(interval_s)
             moved.clear()
             if not await self.flush():
@@ -149,11 +150,3 @@ class Rate:
         self._rate += min(elapsed / RATE_MEMORY_S, 1.0) * (self._bytes / elapsed - self._rate)
         self._bytes, self._since = 0, now
         return self._rate
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

@@ -29,10 +29,10 @@ from headrace.errors import AwsError, Retryable
 from headrace.flow.discovery import Discovery
 from headrace.flow.holdings import Holdings
 from headrace.flow.term import Trust
-from headrace.model import Instant, Lease, ShardId, Worker, WorkerId
+from headrace.model import Instant, Lease, ShardId, WorkerId, WorkerRow
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, UpdateRow
-from headrace.tasks import TaskGroup
+from headrace.tasks import TaskGroup, is_set_within
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +41,6 @@ READ_LEASES_EVERY_S: Final = 60.0
 
 CALM_DURATIONS: Final = 3
 """Loads are evened out when nobody came or went for this many lease durations: a deploy moves leases enough."""
-
-TICK_S: Final = 0.001
-"""No wait is shorter: a timer may fire a hair before its time, and a loop of such waits would hold the processor."""
 
 SHORTEST_PAUSE_S: Final = 0.05
 """Between two rounds, however often this worker is nudged: a round reads up to 17 partitions."""
@@ -56,7 +53,7 @@ OVERDUE_POLLS: Final = 2
 class View:
     """What this worker last read."""
 
-    workers: dict[WorkerId, Worker]
+    workers: dict[WorkerId, WorkerRow]
     leases: dict[ShardId, Lease]
     watch: Watch
     orphaned: dict[ShardId, Instant]
@@ -99,9 +96,9 @@ class Coordinator:
     def look_again(self) -> None:
         """Leases may have come free: read their rows soon instead of with the next poll."""
         self._view.leases_read = None
-        self._holdings.left.set()
+        self._holdings.look.set()
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[WorkerRow]:
         """The rows of all workers, as they were read last."""
         return list(self._view.workers.values())
 
@@ -120,7 +117,7 @@ class Coordinator:
             await self._act()
         except AwsError as error:
             self._view.leases_read = None
-            self._holdings.left.clear()
+            self._holdings.look.clear()
             if isinstance(error, Retryable):
                 log.info("round_cut_short", error=str(error))
             else:
@@ -140,13 +137,13 @@ class Coordinator:
 
     def _leases_wanted(self) -> bool:
         read = self._view.leases_read
-        if read is None or self._holdings.left.is_set():
+        if read is None or self._holdings.look.is_set():
             return True
         return bool(self._view.orphaned) or self._ports.clock.now() - read >= READ_LEASES_EVERY_S
 
     async def _read_leases(self) -> None:
         asked = self._ports.clock.now()
-        self._holdings.left.clear()
+        self._holdings.look.clear()
         self._view.leases = await self._discovery.read_leases()
         self._view.leases_read = asked
         now = self._ports.clock.now()
@@ -255,18 +252,14 @@ class Coordinator:
         silence = self._view.watch.next_silence(others, self._timing.duration_s)
         pause = self._timing.poll_period_s
         if silence is not None and now < silence:
-            pause = min(pause, max(silence - now, TICK_S))
+            pause = min(pause, silence - now)
         await asyncio.sleep(min(pause, SHORTEST_PAUSE_S))
-        try:
-            async with asyncio.timeout(pause - SHORTEST_PAUSE_S):
-                await self._holdings.left.wait()
-        except TimeoutError:
-            return
+        await is_set_within(self._holdings.look, pause - SHORTEST_PAUSE_S)
 
 
-def _ownership(workers: dict[WorkerId, Worker]) -> set[tuple[WorkerId, str, int]]:
+def _ownership(workers: dict[WorkerId, WorkerRow]) -> set[tuple[WorkerId, str, int]]:
     return {(w.worker_id, w.state, w.generation) for w in workers.values()}
 
 
-def _living(workers: dict[WorkerId, Worker]) -> set[WorkerId]:
+def _living(workers: dict[WorkerId, WorkerRow]) -> set[WorkerId]:
     return {w.worker_id for w in workers.values() if w.state == membership.LIVE}

@@ -12,28 +12,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
 from headrace.core.effects import effects_of
 from headrace.core.parking import Parking
-from headrace.core.tracker import Span, Tracker
+from headrace.core.tracker import Tracker
 from headrace.core.verdict import (
-    AskedToReject,
-    AskedToRetry,
     Bury,
-    Failure,
-    Raised,
     RetryAfter,
     judge,
     too_old,
 )
-from headrace.errors import Reject, Retry
+from headrace.flow.blame import failure_of, is_meant_for_us
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.bury import Burial, Cause
+from headrace.flow.consignment import Consignment, Waiting, Writes
 from headrace.flow.sieve import Sieve
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
@@ -52,35 +48,6 @@ TURN_S: Final = 0.02
 
 LONGEST_STRIDE: Final = 256
 """Records between two looks at the clock when the handler is fast."""
-
-Writes: TypeAlias = list[tuple[int, Effect]]
-
-
-@dataclass(slots=True)
-class Submission:
-    """Records of one span, by index, whose writes are on their way or whose dead letters are due."""
-
-    span: Span
-    records: dict[int, Record]
-    answer: asyncio.Future[Mapping[int, Refusal]] | None = None
-    causes: dict[int, Cause] = field(default_factory=dict)
-    left_out: set[int] = field(default_factory=set)
-    """Those that no filter matched."""
-
-    @property
-    def uncalled(self) -> set[int]:
-        """Those that need no call of the handler."""
-        return self.left_out | self.causes.keys()
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A parked record: where it belongs, and how often it failed."""
-
-    span: Span
-    index: int
-    record: Record
-    attempts: int = 0
 
 
 class Delivery:
@@ -105,7 +72,7 @@ class Delivery:
         self._burial = burial
         self._in_flight = place.in_flight
         self._let_go = let_go
-        self._submissions: asyncio.Queue[Submission] = asyncio.Queue(SUBMISSIONS)
+        self._submissions: asyncio.Queue[Consignment] = asyncio.Queue(SUBMISSIONS)
         self._answers: set[asyncio.Future[Mapping[int, Refusal]]] = set()
 
     # --- handle --------------------------------------------------------------------------------------------------------
@@ -114,7 +81,7 @@ class Delivery:
         """Hand a batch to the handler and its writes to the sink. Raises LeaseLost."""
         await self._in_flight.reserve(len(records), self._has_writes_under_way)
         self._term.insist()
-        submission = Submission(self._tracker.admit(records), dict(enumerate(records)))
+        submission = Consignment(self._tracker.admit(records), dict(enumerate(records)))
         started = self._ports.clock.now()
         sifted = self._sieve.sift(submission.records)
         submission.causes.update(sifted.causes)
@@ -127,7 +94,7 @@ class Delivery:
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
         await self._submit(submission, writes)
 
-    async def _call(self, submission: Submission) -> Writes:
+    async def _call(self, submission: Consignment) -> Writes:
         writes: Writes = []
         call, parking, uncalled = self._ports.handler.call, self.parking, submission.uncalled
         now, looked, look_at = self._ports.clock.now(), 0, 1
@@ -160,7 +127,7 @@ class Delivery:
             self._term.insist()
         return max(1, min(LONGEST_STRIDE, int(TURN_S * records / max(took_s, 1e-6))))
 
-    async def _call_async(self, submission: Submission) -> Writes:
+    async def _call_async(self, submission: Consignment) -> Writes:
         lanes: dict[str, list[int]] = {}
         uncalled = submission.uncalled
         for index, record in submission.records.items():
@@ -179,7 +146,7 @@ class Delivery:
                 calls.create_task(work(), name=f"{self._term.lease.shard_id}-call-{number}")
         return sorted(writes, key=_index)
 
-    async def _call_next(self, submission: Submission, index: int, writes: Writes) -> None:
+    async def _call_next(self, submission: Consignment, index: int, writes: Writes) -> None:
         self._term.insist()
         record = submission.records[index]
         if record.partition_key in self.parking:
@@ -197,7 +164,7 @@ class Delivery:
         while key in self.parking:
             self._term.insist()
             waiting = self.parking.head(key)
-            submission = Submission(waiting.span, {waiting.index: waiting.record})
+            submission = Consignment(waiting.span, {waiting.index: waiting.record})
             writes = await self._attempt(submission, waiting)
             if not submission.records:
                 break
@@ -205,14 +172,14 @@ class Delivery:
             await self._submit(submission, writes)
         return True
 
-    async def _attempt(self, submission: Submission, waiting: Waiting) -> Writes:
+    async def _attempt(self, submission: Consignment, waiting: Waiting) -> Writes:
         if too_old(waiting.record, self._wall_s(), self._rules):
             submission.causes[waiting.index] = Cause.too_old(waiting.attempts)
             return []
         submission.records[waiting.index] = msgspec.structs.replace(waiting.record, attempt=waiting.attempts + 1)
         return await self._called(submission, waiting)
 
-    async def _called(self, submission: Submission, waiting: Waiting) -> Writes:
+    async def _called(self, submission: Consignment, waiting: Waiting) -> Writes:
         """Call the handler with one record; what `_call` does inline for the sake of speed."""
         try:
             answer: Any = self._ports.handler.call(submission.records[waiting.index])
@@ -220,14 +187,14 @@ class Delivery:
                 answer = await answer
             return [(waiting.index, effect) for effect in effects_of(answer)]
         except BaseException as error:
-            if _is_meant_for_us(error):
+            if is_meant_for_us(error):
                 raise
             self._failed(submission, waiting, error)
             return []
 
-    def _failed(self, submission: Submission, waiting: Waiting, error: BaseException) -> None:
+    def _failed(self, submission: Consignment, waiting: Waiting, error: BaseException) -> None:
         attempts = waiting.attempts + 1
-        match judge(_failure(error), attempts, self._rules, self._ports.chance()):
+        match judge(failure_of(error), attempts, self._rules, self._ports.chance()):
             case RetryAfter(delay_s):
                 later = Waiting(waiting.span, waiting.index, waiting.record, attempts)
                 self._park(later, Instant(self._ports.clock.now() + delay_s))
@@ -246,13 +213,13 @@ class Delivery:
         else:
             self.parking.park(key, waiting, due)
 
-    def _follow(self, submission: Submission, index: int) -> None:
+    def _follow(self, submission: Consignment, index: int) -> None:
         record = submission.records.pop(index)
         self.parking.follow(record.partition_key, Waiting(submission.span, index, record))
 
     # --- settle --------------------------------------------------------------------------------------------------------
 
-    async def _submit(self, submission: Submission, writes: Writes) -> None:
+    async def _submit(self, submission: Consignment, writes: Writes) -> None:
         if writes:
             self._term.insist()
             submission.answer = self._ports.sink.submit(writes, self._term.permits)
@@ -294,7 +261,7 @@ class Delivery:
         for answer in list(self._answers):
             answer.cancel()
 
-    def _settled(self, submission: Submission) -> None:
+    def _settled(self, submission: Consignment) -> None:
         span, records = submission.span, submission.records
         oldest = span.oldest_open_arrival_s
         if len(records) == span.size:
@@ -310,24 +277,6 @@ class Delivery:
 
     def _wall_s(self) -> float:
         return self._ports.clock.wall().timestamp()
-
-
-def _is_meant_for_us(error: BaseException) -> bool:
-    """Ctrl-C, or the cancellation of this very task; one that the handler let through from elsewhere is its failure."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
-    return isinstance(error, KeyboardInterrupt | GeneratorExit)
-
-
-def _failure(error: BaseException) -> Failure:
-    match error:
-        case Reject():
-            return AskedToReject()
-        case Retry(after=after):
-            return AskedToRetry(None if after is None else after.total_seconds())
-        case _:
-            return Raised()
 
 
 def _index(write: tuple[int, Effect]) -> int:

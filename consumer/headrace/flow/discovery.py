@@ -31,7 +31,7 @@ from headrace.model import (
 )
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Request, Row
-from headrace.tasks import TaskGroup
+from headrace.tasks import all_of
 
 log = structlog.get_logger(__name__)
 
@@ -104,12 +104,9 @@ class Discovery:
                 lease = lease_rows.lease_of(row)
                 found[lease.shard_id] = lease
 
-        try:
-            async with TaskGroup() as queries:
-                for partition in leases.lease_partitions(self.label):
-                    queries.create_task(read(partition), name=f"query-{partition}")
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        async with all_of() as queries:
+            for partition in leases.lease_partitions(self.label):
+                queries.create_task(read(partition), name=f"query-{partition}")
         return found
 
     async def _remember(self, description: StreamDescription, start: StartPosition) -> Row:
@@ -159,12 +156,9 @@ class Discovery:
                 if isinstance(await self._ports.table.apply(leases.create(self.label, new, wall_s)), Applied):
                     log.info("shard_discovered", shard=new.shard.shard_id, parents=new.shard.parents)
 
-        try:
-            async with TaskGroup() as creating:
-                for number in range(CREATED_AT_ONCE):
-                    creating.create_task(create(), name=f"create-leases-{number}")
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        async with all_of() as creating:
+            for number in range(CREATED_AT_ONCE):
+                creating.create_task(create(), name=f"create-leases-{number}")
 
     async def _apply(self, what: str, request: Request) -> Outcome:
         return await persist(what, lambda: self._ports.table.apply(request), self._ports.chance)

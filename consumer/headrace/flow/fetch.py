@@ -70,7 +70,7 @@ class Fetcher:
         while not ended and may_go_on():
             await room.wait()
             await self._keep_pace()
-            if self._losses.overtake(self.reading):
+            if self._losses.is_overtaken(self.reading):
                 await self._lose(Loss.RECORDS_TRIMMED)
                 self.reading.begin_anew()
                 self._iterator = None

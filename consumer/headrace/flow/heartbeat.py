@@ -21,7 +21,7 @@ from headrace.core.backoff import Backoff, delay_s
 from headrace.core.tenure import LeaseTiming, Tenure
 from headrace.errors import AwsError, Fenced, Retryable
 from headrace.flow.term import Trust
-from headrace.model import Instant, ShardId, Worker
+from headrace.model import Instant, ShardId, WorkerRow
 from headrace.ports import LeaseTable, Ports
 from headrace.rows import Applied, PutRow, Refused, UpdateRow
 
@@ -39,7 +39,7 @@ class Heart:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: WorkerRow,
         ports: Ports,
         timing: LeaseTiming,
         trust: Trust,

@@ -23,8 +23,8 @@ class Holdings:
         """Leases asked for and waited for."""
         self.generation = 0
         """Grows with each ownership change this worker made; the others see it and read the lease rows."""
-        self.left = asyncio.Event()
-        """Set when a lease left this worker's hands: it is time to look again."""
+        self.look = asyncio.Event()
+        """Set when it is time to look again: a lease left, or others say that some came free."""
         self._epochs: dict[ShardId, int] = {}
         """The last epoch under which each shard was held: none is held twice."""
         self._trust = trust
@@ -52,7 +52,7 @@ class Holdings:
         if self.terms.get(term.lease.shard_id) is term:
             del self.terms[term.lease.shard_id]
         self.generation += 1
-        self.left.set()
+        self.look.set()
 
     @property
     def shards(self) -> frozenset[ShardId]:

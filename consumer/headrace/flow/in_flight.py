@@ -17,7 +17,10 @@ class InFlight:
         self._freed = asyncio.Event()
 
     async def reserve(self, amount: int, has_some: Callable[[], bool]) -> None:
-        """Wait for room. A shard that has nothing under way never waits: no neighbour holds it up."""
+        """Wait for room. A shard that has nothing under way never waits: no neighbour holds it up.
+
+        Before the handler is called a record counts for one write; afterwards its writes are counted.
+        """
         while self._free <= 0 and has_some():
             self._freed.clear()
             await self._freed.wait()
@@ -26,4 +29,5 @@ class InFlight:
     def release(self, amount: int) -> None:
         """So many are settled, or were fewer than reserved (more, when negative)."""
         self._free += amount
-        self._freed.set()
+        if amount > 0:
+            self._freed.set()

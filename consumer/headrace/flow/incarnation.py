@@ -31,8 +31,7 @@ from headrace.flow.term import Term, Trust
 from headrace.flow.watchdog import Watchdog
 from headrace.flow.workplace import ShardRules, Workplace
 from headrace.loss import LossPolicy
-from headrace.model import Instant, ShardId, StartPosition, WorkerId
-from headrace.model import Worker as WorkerRow
+from headrace.model import Instant, ShardId, StartPosition, WorkerId, WorkerRow
 from headrace.ports import Ports, ShardStatus
 from headrace.tasks import TaskGroup, unless_stopped
 
@@ -81,12 +80,12 @@ class Incarnation:
         self._holdings = Holdings(self.trust, ports.observer, self._open)
         counterparts = Counterparts(self._spawn, self._is_moving, self._pass_on)
         self._handoffs = Handoffs(self.me, discovery.label, ports, self._holdings, counterparts)
-        self.coordinator = Coordinator(
+        self._coordinator = Coordinator(
             self.me, ports, rules.timing, self.trust, discovery, self._holdings, self._handoffs.wish
         )
-        self._releases = Releases(ports, self.coordinator.peers)
+        self._releases = Releases(ports, self._coordinator.peers)
         row = _row(self.me, rules, address, ports)
-        self._watchdog = Watchdog(self.me, ports, rules.stall_s, self._runs.values, self.coordinator.workers)
+        self._watchdog = Watchdog(self.me, ports, rules.stall_s, self._runs.values, self._coordinator.workers)
         self._heart = Heart(row, ports, rules.timing, self.trust, self._vitals, self._asked)
         self._place = Workplace(
             me=self.me,
@@ -120,6 +119,11 @@ class Incarnation:
             self.ready = False
         await self._say_goodbye()
 
+    def look_again(self) -> None:
+        """Leases may have come free."""
+        if self.ready:
+            self._coordinator.look_again()
+
     def since_last_try_s(self) -> float:
         """Seconds since the heartbeat last tried."""
         return round(self._ports.clock.now() - self._heart.last_try, 3)
@@ -133,7 +137,7 @@ class Incarnation:
     async def _work(self, stop: asyncio.Event) -> None:
         async with self._shards:
             beside = [
-                self._shards.create_task(self.coordinator.run(), name="coordinator"),
+                self._shards.create_task(self._coordinator.run(), name="coordinator"),
                 self._shards.create_task(self._discovery.run(), name="discovery"),
                 self._shards.create_task(self._watchdog.run(), name="watchdog"),
                 self._shards.create_task(self._losses.run(), name="losses"),
@@ -184,7 +188,7 @@ class Incarnation:
             run.stop(heir)
 
     def _is_moving(self, worker: WorkerId) -> bool:
-        return self.coordinator.is_moving(worker)
+        return self._coordinator.is_moving(worker)
 
     def _vitals(self) -> membership.Vitals:
         """Asked on the heartbeat's thread: each part is read in one step."""
@@ -244,4 +248,5 @@ def _token(chance: Callable[[], float]) -> str:
 def _shown(status: ShardStatus, now: Instant) -> dict[str, Any]:
     """For people: how long ago instead of an instant of this process's own clock."""
     facts = asdict(status)
-    return {**facts, "since_progress_s": round(now - facts.pop("last_progress"), 3)}
+    ago = {name: round(now - facts.pop(f"last_{name}"), 3) for name in ("progress", "settled")}
+    return {**facts, "since_progress_s": ago["progress"], "since_settled_s": ago["settled"]}

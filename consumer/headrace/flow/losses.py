@@ -35,6 +35,7 @@ class Losses:
         self.description = description
         self._ports = ports
         self._policy = policy
+        self._kept_order = True
 
     @property
     def continues(self) -> bool:
@@ -50,11 +51,11 @@ class Losses:
                 f"the stream {description.name} created {self.description.created} is gone; the stream of that name "
                 f"today was created {description.created}"
             )
-        lost_order = not description.keeps_key_order
-        if lost_order and not self.continues:
+        if not description.keeps_key_order and not self.continues:
             raise OrderLost(f"the stream {description.name} spreads records whatever their partition keys")
-        if lost_order and (self.description.keeps_key_order or self.description is description):
+        if self._kept_order and not description.keeps_key_order:
             self._tell(Loss.ORDER)
+        self._kept_order = description.keeps_key_order
         self.description = description
 
     async def run(self) -> None:
@@ -78,7 +79,7 @@ class Losses:
 
     # --- one shard -----------------------------------------------------------------------------------------------------
 
-    def overtake(self, reading: Reading) -> bool:
+    def is_overtaken(self, reading: Reading) -> bool:
         """Whether records of a shard may have been trimmed before they were read."""
         return reading.is_overtaken(self._wall_s(), self.description.retention_s)
 

@@ -17,6 +17,7 @@ from headrace.errors import AwsError, Unavailable
 from headrace.flow.persist import persist
 from headrace.ports import Ports
 from headrace.rows import MOST_AT_ONCE, Applied, Outcome, UpdateRow
+from headrace.tasks import is_set_within
 
 log = structlog.get_logger(__name__)
 
@@ -78,16 +79,21 @@ class Releases:
         try:
             await asyncio.sleep(GATHER_S)
             await self._announced()
-            if self._call is call:
-                self._call = None
+            self._close(call)
             outcomes = await self._send(call.requests)
         except BaseException:
+            self._close(call)
             call.outcomes.set_result([Unavailable("the call was given up")] * len(call.requests))
             raise
         call.outcomes.set_result(outcomes)
         if any(isinstance(outcome, Applied) for outcome in outcomes):
             await self._ports.nudge(self._peers())
         return outcomes[0]
+
+    def _close(self, call: _Call) -> None:
+        """Nobody joins it any more."""
+        if self._call is call:
+            self._call = None
 
     async def _send(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
         try:
@@ -97,8 +103,4 @@ class Releases:
 
     async def _announced(self) -> None:
         if self._announcing is not None and not self._announcing.is_set():
-            try:
-                async with asyncio.timeout(ANNOUNCE_S):
-                    await self._announcing.wait()
-            except TimeoutError:
-                return
+            await is_set_within(self._announcing, ANNOUNCE_S)

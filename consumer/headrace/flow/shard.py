@@ -16,7 +16,7 @@ from headrace.core.batching import Batcher
 from headrace.core.tracker import Tracker
 from headrace.errors import LeaseLost
 from headrace.flow.bury import Burial
-from headrace.flow.checkpoint import Checkpoints, Reached
+from headrace.flow.checkpoint import Checkpoints, SettledUpTo
 from headrace.flow.deliver import Delivery
 from headrace.flow.fetch import Fetcher
 from headrace.flow.finish import Finish
@@ -24,15 +24,12 @@ from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record, ShardId, WorkerId
 from headrace.ports import ShardStatus
-from headrace.tasks import TaskGroup
+from headrace.tasks import TaskGroup, is_set_within
 
 log = structlog.get_logger(__name__)
 
 LONGEST_SPAN: Final = 50_000
 """Records beyond the mark at which a shard waits for the record that holds it: what a crash could repeat is bounded."""
-
-TICK_S: Final = 0.001
-"""No wait is shorter: a timer may fire a hair before its time, and a loop of such waits would hold the processor."""
 
 
 class ShardRun:
@@ -123,10 +120,10 @@ class ShardRun:
         oldest = self._tracker.oldest_open_arrival_s
         return self._batcher.oldest_arrival_s if oldest is None else oldest
 
-    def _reached(self) -> Reached:
+    def _reached(self) -> SettledUpTo:
         """How far everything is settled: as a position, and as a time of day."""
         oldest = self._oldest_open_arrival_s
-        return Reached(self._tracker.mark, self._fetcher.reading.up_to_s if oldest is None else oldest)
+        return SettledUpTo(self._tracker.mark, self._fetcher.reading.up_to_s if oldest is None else oldest)
 
     async def _process(self) -> None:
         """Fetch, batch, deliver, settle and checkpoint, side by side, until there is nothing more to do here."""
@@ -204,11 +201,7 @@ class ShardRun:
         if self._all_delivered() or self._stopping:
             return
         self._wake.clear()
-        try:
-            async with asyncio.timeout(None if until is None else max(until - self._place.ports.clock.now(), TICK_S)):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+        await is_set_within(self._wake, None if until is None else until - self._place.ports.clock.now())
 
     async def _conclude(self) -> None:
         """Finish the shard, pass its lease on, or release it."""

@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from headrace.core import progress
+from headrace.core import stall
 from headrace.flow.shard import ShardRun
-from headrace.model import ShardId, Worker, WorkerId
+from headrace.model import ShardId, WorkerId, WorkerRow
 from headrace.ports import Ports
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ class Watchdog:
         ports: Ports,
         limit_s: float,
         runs: Callable[[], Iterable[ShardRun]],
-        workers: Callable[[], Iterable[Worker]],
+        workers: Callable[[], Iterable[WorkerRow]],
     ) -> None:
         self.stalled: frozenset[ShardId] = frozenset()
         """The shards that make no progress now; the heartbeat tells the others how many."""
@@ -48,13 +48,13 @@ class Watchdog:
         """Report what stalled since the last look; give up what is past hope here and not elsewhere."""
         now = self._ports.clock.now()
         moved = {run.shard: run.status().last_settled for run in self._runs() if run.is_reading}
-        stalled = frozenset(s for s, at in moved.items() if progress.is_stalled(at, now, self._limit_s))
+        stalled = frozenset(s for s, at in moved.items() if stall.is_stalled(at, now, self._limit_s))
         for shard in sorted(stalled - self.stalled):
             log.error("shard_stalled", shard=shard, without_progress_s=round(now - moved[shard], 1))
             self._ports.observer.shard_stalled(shard)
         self.stalled = stalled
-        if stalled and progress.others_fare_better(self._me, self._workers()):
+        if stalled and stall.others_fare_better(self._me, self._workers()):
             for run in list(self._runs()):
-                if run.shard in stalled and progress.is_past_hope(moved[run.shard], now, self._limit_s):
+                if run.shard in stalled and stall.is_past_hope(moved[run.shard], now, self._limit_s):
                     log.error("stalled_shard_given_up", shard=run.shard)
                     run.give_up()

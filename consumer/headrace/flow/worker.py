@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -18,6 +18,9 @@ from headrace.tasks import unless_stopped
 
 log = structlog.get_logger(__name__)
 
+BEATS_MISSED: Final = 3
+"""Lease durations without a single try of a heartbeat: then its loop is stuck, whatever AWS does."""
+
 
 class Worker:
     """A worker of the fleet."""
@@ -29,7 +32,7 @@ class Worker:
         """Where it takes nudges (host:port), once that is known."""
         self._ports = ports
         self._rules = rules
-        self._longest_rest_s = 3 * rules.timing.duration_s
+        self._longest_rest_s = BEATS_MISSED * rules.timing.duration_s
 
     async def run(self, stop: asyncio.Event, description: StreamDescription) -> None:
         """Work on the described stream until `stop` is set.
@@ -49,7 +52,18 @@ class Worker:
                 if not losses.continues:
                     raise
                 log.warning("stream_replaced", reason=str(replaced))
-                description = await persist("describe_stream", self._ports.stream.describe, self._ports.chance)
+                if (again := await self._described(stop)) is None:
+                    return
+                description = again
+
+    async def _described(self, stop: asyncio.Event) -> StreamDescription | None:
+        """The stream as it is now; None when a stop was asked for first."""
+        found: list[StreamDescription] = []
+
+        async def describe() -> None:
+            found.append(await persist("describe_stream", self._ports.stream.describe, self._ports.chance))
+
+        return found[0] if await unless_stopped(stop, describe(), "describe") else None
 
     async def _live(self, stop: asyncio.Event, discovery: Discovery, losses: Losses) -> None:
         while not stop.is_set():
@@ -62,8 +76,8 @@ class Worker:
 
     def nudged(self) -> None:
         """Another worker says that leases came free."""
-        if self.incarnation is not None and self.incarnation.ready:
-            self.incarnation.coordinator.look_again()
+        if self.incarnation is not None:
+            self.incarnation.look_again()
 
     def alive(self) -> tuple[bool, dict[str, Any]]:
         """Whether the heartbeat still tries: the loop that answers this runs, so the rest is AWS's health, not ours."""

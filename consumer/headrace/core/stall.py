@@ -11,22 +11,22 @@ from collections.abc import Iterable
 from typing import Final
 
 from headrace.core.membership import LIVE
-from headrace.model import Instant, Worker, WorkerId
+from headrace.model import Instant, WorkerId, WorkerRow
 
 PATIENCE: Final = 1.1
 """Times the limit until a stalled shard is given up: time for the others to tell whether theirs move."""
 
 
-def is_stalled(last_progress: Instant, now: Instant, limit_s: float) -> bool:
+def is_stalled(last_settled: Instant, now: Instant, limit_s: float) -> bool:
     """Whether nothing came of a shard for this long."""
-    return now - last_progress >= limit_s
+    return now - last_settled >= limit_s
 
 
-def is_past_hope(last_progress: Instant, now: Instant, limit_s: float) -> bool:
+def is_past_hope(last_settled: Instant, now: Instant, limit_s: float) -> bool:
     """Whether a stalled shard has been reported for a while."""
-    return now - last_progress >= limit_s * PATIENCE
+    return now - last_settled >= limit_s * PATIENCE
 
 
-def others_fare_better(me: WorkerId, workers: Iterable[Worker]) -> bool:
+def others_fare_better(me: WorkerId, workers: Iterable[WorkerRow]) -> bool:
     """Whether another worker takes part whose shards all move."""
     return any(w.worker_id != me and w.state == LIVE and not w.stalled for w in workers)

@@ -1,0 +1,42 @@
+"""Records of a batch on their way through the sink, and those that wait for another attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from headrace.core.tracker import Span
+from headrace.flow.bury import Cause
+from headrace.model import Effect, Record
+from headrace.ports import Refusal
+
+Writes: TypeAlias = list[tuple[int, Effect]]
+
+
+@dataclass(slots=True)
+class Consignment:
+    """Records of one span, by index, whose writes are on their way or whose dead letters are due."""
+
+    span: Span
+    records: dict[int, Record]
+    answer: asyncio.Future[Mapping[int, Refusal]] | None = None
+    causes: dict[int, Cause] = field(default_factory=dict)
+    left_out: set[int] = field(default_factory=set)
+    """Those that no filter matched."""
+
+    @property
+    def uncalled(self) -> set[int]:
+        """Those that need no call of the handler."""
+        return self.left_out | self.causes.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A parked record: where it belongs, and how often it failed."""
+
+    span: Span
+    index: int
+    record: Record
+    attempts: int = 0
