@@ -28,8 +28,8 @@ emulators: $(UV) ## local AWS look-alikes for demo and tests, in an environment 
 demo: $(STAMP) emulators ## two workers on a local stack, 40,000 records, and a proof that nothing was lost
 	$(BIN)/headrace demo
 
-test: $(STAMP) emulators ## all tests
-	$(BIN)/pytest
+test: $(STAMP) emulators ## all tests, a file at a time on each of two processors
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: format lint types contracts test ## what CI runs
 

@@ -110,7 +110,7 @@ def test_a_set_of_several_numbers_keeps_each_text():
         (date(2026, 1, 1), "isoformat"),
         (time(1), "isoformat"),
         (Colour.RED, "no type for Colour"),
-        (object(), "no type for object"),
+        pytest.param(object(), "no type for object", id="object"),
         (1j, "no type for complex"),
         (10**5000, "more than 38 digits"),
     ],

@@ -11,9 +11,18 @@ from collections import Counter, defaultdict
 from datetime import datetime
 
 import pytest
-from process.conftest import until
+from process.conftest import Process, Stage, until
 
 pytestmark = [pytest.mark.process, pytest.mark.servers]
+
+
+async def half_and_half(stage: Stage, each: int) -> list[Process]:
+    """Two workers that read as many shards each; the second may take those of the first."""
+    first = stage.start(HEADRACE_LEASE_MAXIMUM=str(each))
+    await until(lambda: len(first.events("reading_began")) == each, 20, first.log.read_text)
+    second = stage.start()
+    await until(lambda: len(second.events("reading_began")) == each, 20, second.log.read_text)
+    return [first, second]
 
 
 async def test_on_sigterm_a_worker_releases_its_leases_and_exits_with_0_and_nothing_is_repeated(stage):
@@ -79,9 +88,7 @@ async def test_a_second_sigterm_ends_a_worker_at_once_and_the_next_loses_nothing
 async def test_after_kill_9_another_worker_takes_over_within_the_bound_and_nothing_is_missing(stage):
     """Crash to the first record read by the new owner: lease duration x 1.01 + one poll + 1 s."""
     async with stage(shards=4) as s:
-        workers = [s.start(), s.start()]
-        for worker in workers:
-            await worker.ready()
+        workers = await half_and_half(s, 2)
         await s.put(0, 1000)
         await s.all_written(1000)
         held = {row["own"]["S"] for row in await s.leases()}
@@ -103,9 +110,7 @@ async def test_after_kill_9_another_worker_takes_over_within_the_bound_and_nothi
 async def test_a_worker_that_was_stopped_beyond_its_lease_writes_nothing_more_and_rejoins(stage):
     """SIGSTOP, takeover by the other, SIGCONT: the stopped one finds itself fenced and starts anew."""
     async with stage(shards=2) as s:
-        workers = [s.start(), s.start()]
-        for worker in workers:
-            await worker.ready()
+        workers = await half_and_half(s, 1)
         await s.put(0, 500)
         await s.all_written(500)
 

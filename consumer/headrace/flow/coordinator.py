@@ -88,7 +88,7 @@ class Coordinator:
 
     async def run(self) -> None:
         """Coordinate for ever. Workers that start together get a moment to see each other first, each another one."""
-        await asyncio.sleep(self._timing.poll_period_s * (0.25 + 0.5 * self._ports.chance()))
+        await asyncio.sleep(self._timing.poll_period_s * (0.5 + 0.5 * self._ports.chance()))
         while True:
             await self.round()
             await self._pause()
