@@ -8,7 +8,7 @@ export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup emulators demo test check format lint types contracts simulate bench clean
+.PHONY: help setup emulators demo test check format lint types contracts simulate chaos bench clean
 
 help:           ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,10 @@ RUNS ?= 1000
 SEED ?= 1
 simulate: $(STAMP) ## fleets under seeded faults: RUNS=n for a soak, SEED=n RUNS=1 to see one again
 	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED)
+
+MINUTES ?= 5
+chaos: $(STAMP) emulators ## real workers behind proxies under seeded faults: MINUTES=n SEED=n
+	PYTHONPATH=tests $(BIN)/python -m chaos --minutes $(MINUTES) --seed $(SEED)
 
 bench: $(STAMP) emulators ## CPU per record, beside a stock aiobotocore loop in the same run
 	$(BIN)/python -m benchmarks
