@@ -1,0 +1,201 @@
+"""Processes of a Lambda handler, each with one call at a time; a process that ends is replaced.
+
+Lambda never runs two calls at once in one environment, and handlers rely on it: module state is safe here as well. A call
+that raises leaves its process as it is. One that crashes it, runs out of time or is cancelled costs the process, which
+another one replaces at once; only a process that ends without being called makes the next one wait, longer each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+import structlog
+
+from headrace.core.backoff import Backoff, delay_s
+from headrace.errors import SettingsError
+from headrace.handlers.lambda_answers import Answer, Crashed, Raised, TimedOut, error_of
+from headrace.handlers.lambda_function import FORM, LambdaFunction, environment, split_name
+from headrace.handlers.lambda_process import LambdaProcess, NotInvoked
+from headrace.handlers.lambda_wire import Call, Ready, Unusable
+from headrace.tasks import TaskGroup
+
+log = structlog.get_logger(__name__)
+
+SETTING: Final = "HEADRACE_HANDLER"
+
+REPLACEMENT: Final = Backoff(first_s=0.2, cap_s=20.0)
+"""Before another process, after processes that ended without a call: about the cost of a start, up to what an operator waits."""
+
+MOST_TRIES: Final = 3
+"""Processes that may be gone before they have an event; then it is taken to be the event that ends them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRules:
+    """`size` processes; a handler may take `start_s` to import, and all of them together `close_s` to end."""
+
+    size: int = 1
+    start_s: float = 60.0
+    close_s: float = 2.0
+
+
+@asynccontextmanager
+async def open_lambda_pool(
+    function: LambdaFunction, rules: PoolRules, chance: Callable[[], float]
+) -> AsyncIterator[LambdaPool]:
+    """A pool whose first process is ready; `chance` gives random numbers in [0, 1). Raises SettingsError.
+
+    Open it on the main thread: the processes die with the thread that starts them. Calls under way when the block ends
+    have `close_s` to finish; none may come after it.
+    """
+    if split_name(function.handler) is None:
+        raise SettingsError(SETTING, function.handler, "names no function", FORM)
+    pool = LambdaPool(function, rules, chance)
+    async with pool.running():
+        yield pool
+
+
+class LambdaPool:
+    """Calls a Lambda handler in one of its processes."""
+
+    def __init__(self, function: LambdaFunction, rules: PoolRules, chance: Callable[[], float]) -> None:
+        self._function = function
+        self._rules = rules
+        self._chance = chance
+        self._environment = environment(function, os.environ)
+        self._idle: asyncio.Queue[LambdaProcess] = asyncio.Queue()
+        self._processes: set[LambdaProcess] = set()
+        self.replaced = 0
+        """How many processes ended and had to be replaced."""
+
+    async def call(self, event: bytes, request_id: str | None = None) -> Answer:
+        """Call the handler with an event (JSON, UTF-8) as soon as a process is free. The request id is fresh unless given.
+
+        The time limit counts from then on. Cancelling this kills the process: its work may be half done.
+        """
+        call = Call(request_id or str(uuid.uuid4()), self._function.limit_s, event)
+        for _ in range(MOST_TRIES):
+            process = await self._free_process()
+            with suppress(NotInvoked):
+                answer = await process.call(call)
+                self._put_back(process, answer)
+                return answer
+        return Crashed()
+
+    async def _free_process(self) -> LambdaProcess:
+        while not (process := await self._idle.get()).is_alive:
+            pass
+        return process
+
+    def _put_back(self, process: LambdaProcess, answer: Answer) -> None:
+        if isinstance(answer, Raised) and answer.was_out_of_memory:
+            process.kill()  # what filled its memory is likely to be there still
+        if process.is_alive:
+            self._idle.put_nowait(process)
+
+    # --- the processes ------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the processes for as long as the block lasts. Raises SettingsError when the handler cannot be used."""
+        try:
+            first = await self._first()
+            async with TaskGroup() as tasks:
+                seats = [first, *[None] * (self._rules.size - 1)]
+                keeping = [tasks.create_task(self._keep(one), name=f"lambda-{n}") for n, one in enumerate(seats)]
+                yield
+                for task in keeping:
+                    task.cancel()
+        finally:
+            await self._end_all()
+
+    async def _first(self) -> LambdaProcess:
+        try:
+            started = await self._start()
+        except OSError as error:
+            started = Unusable(
+                f"its process cannot be started: {error.strerror}", "Allow more processes, or fewer of them"
+            )
+        if isinstance(started, Unusable):
+            raise SettingsError(SETTING, self._function.handler, started.problem, started.mend)
+        return started
+
+    async def _start(self) -> LambdaProcess | Unusable:
+        process = await LambdaProcess.start(self._function, self._environment)
+        self._processes.add(process)
+        loaded = await process.ready(self._rules.start_s)
+        if isinstance(loaded, Ready):
+            self._idle.put_nowait(process)
+            return process
+        await self._bury(process)
+        return _unusable(loaded)
+
+    async def _keep(self, process: LambdaProcess | None) -> None:
+        """One process after the other, beginning with this one."""
+        in_a_row = 0
+        while True:
+            if process is not None:
+                in_a_row = await self._outlive(process, in_a_row)
+            await asyncio.sleep(delay_s(in_a_row, self._chance(), REPLACEMENT) if in_a_row else 0)
+            process = await self._replacement()
+            in_a_row += process is None
+
+    async def _outlive(self, process: LambdaProcess, in_a_row: int) -> int:
+        """Wait for its end; how many in a row have ended now without having been of use."""
+        end = await self._bury(process)
+        self.replaced += 1
+        log.warning("lambda_process_ended", pid=process.pid, exit_code=end.exit_code, signal=end.signal)
+        if not process.ended_idle:
+            return 0
+        return 1 if process.answered else in_a_row + 1
+
+    async def _replacement(self) -> LambdaProcess | None:
+        try:
+            started = await self._start()
+        except OSError as error:
+            log.exception("lambda_process_not_started", error=error.strerror)
+            return None
+        if isinstance(started, Unusable):
+            log.error("lambda_handler_unusable", handler=self._function.handler, problem=started.problem)
+            return None
+        log.info("lambda_process_started", pid=started.pid)
+        return started
+
+    async def _bury(self, process: LambdaProcess) -> Crashed:
+        end = await process.ended()
+        self._processes.discard(process)
+        return end
+
+    async def _end_all(self) -> None:
+        """Those in a call may finish it; those that do not end in time are killed."""
+        for process in self._processes:
+            process.dismiss()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._rules.close_s):
+                    for process in [*self._processes]:
+                        await self._bury(process)
+        finally:
+            for process in self._processes:
+                process.kill()
+        for process in [*self._processes]:
+            await self._bury(process)
+
+
+def _unusable(loaded: Unusable | Crashed | TimedOut) -> Unusable:
+    """Why a process never was ready."""
+    match loaded:
+        case Unusable():
+            return loaded
+        case TimedOut():
+            return Unusable(f"was not imported within {loaded.after_s:g} s", "Do less when the module is imported")
+        case Crashed():
+            return Unusable(f"ended its process while it was imported: {error_of(loaded)[1]}", "Mend the module")
+        case _:
+            assert_never(loaded)
