@@ -26,7 +26,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("stored", "value"), VALUES, ids=str)
+@pytest.mark.parametrize(("stored", "value"), VALUES)
 def test_each_type_has_its_python_value(stored, value):
     """No digit is lost, and a number is never a float."""
     found = python_value(stored)
