@@ -51,6 +51,20 @@ class Retry(Exception):
         self.after = after
 
 
+class CallFailed(HeadraceError):
+    """A call of user code in another process failed; `error` is the class of the error there, `message` its text."""
+
+    def __init__(self, error: str, message: str, traceback: str = "") -> None:
+        super().__init__(f"{error}: {message}")
+        self.error = error
+        self.message = message
+        self.traceback = traceback
+
+
+class NotCalled(HeadraceError):
+    """User code was not run at all, for a reason that is not its own: never counted against a record."""
+
+
 # --- AWS --------------------------------------------------------------------------------------------------------------
 
 

@@ -240,11 +240,23 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One failed call that a buried record was in: when it ended, with how many records, and the class of the error."""
+
+    at: datetime
+    records: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A buried record: everything needed to understand it and to deliver it again.
 
-    `reason` is a stable word (`RetryAttemptsExhausted`, `RecordAgeExceeded`, `Rejected`, `WriteRefused`, `NotJson`), `error` the
-    class of the last error and `message` its text.
+    `reason` is a stable word (`RetryAttemptsExhausted`, `RecordAgeExceeded`, `RecordTooLarge`, `Rejected`, `WriteRefused`,
+    `NotJson`, `KeyParked`), `error` the class of the last error, `message` its text and `traceback` where it was raised.
+    `attempts` are the failed calls of its budget, `log` the first and last ones. `request_id` is the last call's of a
+    Lambda handler; `is_function_error` tells a handler that raised, crashed or ran out of time from one whose answer said
+    that the record failed. `handler` names the code that failed.
     """
 
     stream: str
@@ -256,3 +268,9 @@ class DeadLetter:
     buried_at: datetime
     worker: WorkerId
     epoch: int
+    stream_arn: str = ""
+    handler: str = ""
+    traceback: str = ""
+    request_id: str = ""
+    is_function_error: bool = True
+    log: tuple[FailedAttempt, ...] = ()

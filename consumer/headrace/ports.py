@@ -6,7 +6,7 @@ Implementations: `aws/` against AWS, `testing/` in memory; both pass one conform
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -108,6 +108,16 @@ class DeadLetters(Protocol):
         """Durable when it returns; the same letter again changes nothing. Raises Throttled, Unavailable, Denied, NotFound."""
 
 
+class DeadLetterStore(DeadLetters, Protocol):
+    """A destination that can be read again."""
+
+    def read(self, stream: str | None = None, shard: ShardId | None = None) -> AsyncIterator[DeadLetter]:
+        """Every letter, those of a stream, or those of one shard of it. Raises Throttled, Unavailable, Denied, NotFound."""
+
+    async def remove(self, letters: Sequence[DeadLetter]) -> None:
+        """They are gone when it returns; one that is gone already is no error. Raises as `read` does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """User code (or the item mapping), ready to be called with one record.
@@ -119,6 +129,46 @@ class Handler:
     name: str
     call: Callable[[Record], Any]
     is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHandler:
+    """User code that takes a batch: a batch handler, or a Lambda handler in a process of its own.
+
+    `call` is given the records of one shard, in order, and returns what the handler returned: for a Lambda handler the
+    JSON text as bytes, for a batch handler a value. It raises CallFailed for what happened in another process, NotCalled
+    when the handler was not run at all, Reject, Retry or anything else for what the handler itself raised here.
+    `size_of` gives the bytes that a record takes in one call (the comma between two included) and `overhead` what a call
+    takes beside its records; None where records are handed over as they are, and nothing limits a batch but its count.
+    """
+
+    name: str
+    call: Callable[[Sequence[Record], BatchContext], Awaitable[Any]]
+    size_of: Callable[[Record], int] | None = None
+    overhead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchContext:
+    """What a call of a batch handler is told beside its records.
+
+    `request_id` names the call, in the handler's context and in dead letters. `window` is there with tumbling windows.
+    """
+
+    request_id: str
+    window: WindowCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCall:
+    """One call for a tumbling window: its bounds (epoch seconds), the state so far (JSON), and which call it is."""
+
+    shard_id: ShardId
+    start_s: float
+    end_s: float
+    state: Mapping[str, Any]
+    is_final: bool = False
+    is_terminated_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +275,7 @@ class Ports:
     table: LeaseTable
     sink: Sink
     dead_letters: DeadLetters
-    handler: Handler
+    handler: Handler | BatchHandler
     observer: Observer
     clock: Clock
     chance: Callable[[], float]

@@ -29,6 +29,12 @@ NOT_JSON: Final = "NotJson"
 WRITE_REFUSED: Final = "WriteRefused"
 """The serving table will never take the item as it is."""
 
+RECORD_TOO_LARGE: Final = "RecordTooLarge"
+"""It fits no call of the handler, whatever else is in it. Ours: AWS's word for it is not known."""
+
+KEY_PARKED: Final = "KeyParked"
+"""An earlier record of its partition key was buried, and the settings keep later ones behind it."""
+
 UNLIMITED: Final = -1
 
 SHORTEST_DELAY_S: Final = 0.05

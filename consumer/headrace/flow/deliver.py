@@ -34,7 +34,7 @@ from headrace.flow.sieve import Sieve
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Effect, Instant, Put, Record
-from headrace.ports import Refusal
+from headrace.ports import Handler, Refusal
 from headrace.tasks import TaskGroup
 
 SUBMISSIONS: Final = 16
@@ -60,12 +60,14 @@ class Delivery:
         tracker: Tracker,
         burial: Burial,
         let_go: Callable[[int], None],
+        handler: Handler,
     ) -> None:
         self.parking: Parking[Waiting] = Parking()
         self.moved = asyncio.Event()
         """Set when records were settled."""
         self._term = term
         self._ports = place.ports
+        self._handler = handler
         self._rules = place.rules.retry
         self._sieve = Sieve(term.lease.shard_id, place)
         self._tracker = tracker
@@ -86,7 +88,7 @@ class Delivery:
         sifted = self._sieve.sift(submission.records)
         submission.causes.update(sifted.causes)
         submission.left_out = sifted.left_out
-        handle = self._call_async if self._ports.handler.is_async else self._call
+        handle = self._call_async if self._handler.is_async else self._call
         try:
             writes = await handle(submission)
         finally:
@@ -96,7 +98,7 @@ class Delivery:
 
     async def _call(self, submission: Consignment) -> Writes:
         writes: Writes = []
-        call, parking, uncalled = self._ports.handler.call, self.parking, submission.uncalled
+        call, parking, uncalled = self._handler.call, self.parking, submission.uncalled
         now, looked, look_at = self._ports.clock.now(), 0, 1
         for count, (index, record) in enumerate(list(submission.records.items())):
             if count == look_at:
@@ -182,8 +184,8 @@ class Delivery:
     async def _called(self, submission: Consignment, waiting: Waiting) -> Writes:
         """Call the handler with one record; what `_call` does inline for the sake of speed."""
         try:
-            answer: Any = self._ports.handler.call(submission.records[waiting.index])
-            if self._ports.handler.is_async:
+            answer: Any = self._handler.call(submission.records[waiting.index])
+            if self._handler.is_async:
                 answer = await answer
             return [(waiting.index, effect) for effect in effects_of(answer)]
         except BaseException as error:

@@ -23,7 +23,7 @@ from headrace.flow.finish import Finish
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record, ShardId, WorkerId
-from headrace.ports import ShardStatus
+from headrace.ports import Handler, ShardStatus
 from headrace.tasks import TaskGroup, is_set_within
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,9 @@ class ShardRun:
         )
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         burial = Burial(place.me, place.stream, term, ports)
-        self._delivery = Delivery(term, place, self._tracker, burial, self._settled)
+        if not isinstance(ports.handler, Handler):
+            raise TypeError("batch handlers are not wired yet")
+        self._delivery = Delivery(term, place, self._tracker, burial, self._settled, ports.handler)
 
     @property
     def shard(self) -> ShardId:
