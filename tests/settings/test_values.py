@@ -122,7 +122,6 @@ def test_each_setting_has_its_range(name, good, bad):
         ("SINK_MODE", "insert", "put"),
         ("SINK_MODE", "latest", "put"),
         ("SINK_MODE", "transactional", "put"),
-        ("BATCH_PARALLELIZATION_FACTOR", "2", "1"),
         ("DEAD_LETTERS_DESTINATION", "sqs:https://example.test/queue", "dynamodb:"),
         ("DEAD_LETTERS_DESTINATION", "s3://bucket/prefix", "dynamodb:"),
     ],
@@ -212,3 +211,21 @@ def test_a_filter_pattern_that_cannot_be_used_is_refused_with_the_place(pattern,
     """Before anything starts."""
     assert told in problem(FILTER_PATTERNS=pattern)
     assert "HEADRACE_FILTER_PATTERNS" in problem(FILTER_PATTERNS=pattern)
+
+
+def test_a_lambda_handler_needs_no_serving_table_and_every_other_way_of_working_does():
+    """A Lambda function writes by itself; without a handler there is nowhere for items to go."""
+    least = {name: value for name, value in LEAST.items() if name != "HEADRACE_SINK_TABLE"}
+    assert load([], {**least, "HEADRACE_HANDLER": "app.handler"}).sink.table is None
+    with pytest.raises(SettingsError, match="HEADRACE_SINK_TABLE: is required"):
+        load([], least)
+
+
+def test_settings_of_a_handler_are_refused_without_one():
+    """They would be believed to have an effect."""
+    assert "has no effect without a handler" in problem(HANDLER_TIMEOUT="5s")
+
+
+def test_tumbling_windows_are_whole_seconds():
+    """As in the event source mapping."""
+    assert "is not in whole seconds" in problem(BATCH_TUMBLING_WINDOW="1500ms")

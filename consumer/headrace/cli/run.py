@@ -145,7 +145,7 @@ async def _ensure_tables(clients: Clients, settings: Settings) -> None:
 
 
 async def _serving_schema(clients: Clients, settings: Settings) -> KeySchema:
-    table = settings.sink.table
+    table = settings.serving_table
     try:
         return await describe_keys(clients.dynamodb, table)
     except NotFound as error:
@@ -185,7 +185,7 @@ async def _sink(clients: Clients, settings: Settings, clock: SystemClock) -> Asy
         open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
         TaskGroup() as tasks,
     ):
-        sink = ServingTable(channel, clients.dynamodb, settings.sink.table, Patience(clock, CHANCE), depth=depth)
+        sink = ServingTable(channel, clients.dynamodb, settings.serving_table, Patience(clock, CHANCE), depth=depth)
         await sink.check()
         writing = tasks.create_task(sink.run(), name="sink")
         yield sink

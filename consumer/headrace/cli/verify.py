@@ -83,7 +83,7 @@ def _progress(expected: int) -> Iterator[Advance]:
 
 
 async def _see_items(client: DynamoDBClient, settings: Settings, verification: Verification, advance: Advance) -> None:
-    table, sequence = settings.sink.table, settings.item.sequence_attribute
+    table, sequence = settings.serving_table, settings.item.sequence_attribute
     if sequence is None:
         mend = "Items are told apart by the sequence number: leave it on"
         raise SettingsError("HEADRACE_ITEM_SEQUENCE_ATTRIBUTE", "none", "leaves nothing to compare with", mend)

@@ -67,8 +67,8 @@ class StreamSettings(Group):
 class SinkSettings(Group):
     """Where results go."""
 
-    table: TableName
-    """DynamoDB table that results are written to; it must exist."""
+    table: Annotated[str | None, BeforeValidator(texts.sink_table), Shown("required")] = None
+    """DynamoDB table that results are written to; it must exist. Required, but for Lambda and batch handlers, which may write by themselves."""
 
     mode: Annotated[str, BeforeValidator(units.choice("put", planned=("insert", "latest", "transactional")))] = "put"
     """How results are written: put (BatchWriteItem; the same record again writes the same item)."""
@@ -107,8 +107,14 @@ class BatchSettings(Group):
     window: Annotated[Duration, AfterValidator(units.within(0 * _s, 300 * _s))] = 0 * _s
     """Longest wait for a batch to fill, from its first record on (the ESM's MaximumBatchingWindowInSeconds). 0s: a batch is what is there."""
 
-    parallelization_factor: Annotated[int, AfterValidator(texts.at_most_in_this_version(1, planned=10))] = 1
-    """Batches of one shard in progress at once, by partition key (the ESM's ParallelizationFactor)."""
+    parallelization_factor: Annotated[int, AfterValidator(units.within(1, 100))] = 1
+    """Lanes of a shard: batches in progress at once, each of its own partition keys (the ESM's ParallelizationFactor, there at most 10). For Lambda and batch handlers; a lane whose batch fails holds back its own keys only. Record handlers fail key by key and need none."""
+
+    bytes: Annotated[Size, AfterValidator(units.within(1024, 64 * _MIB)), Shown("6MiB")] = 6 * _MIB
+    """Most bytes of an encoded Lambda event, everything counted; a batch is closed before it grows past that. Lambda's own limit is 6,291,456. A record that fits no event goes to the dead letters. Lambda handlers only."""
+
+    tumbling_window: Annotated[Duration, AfterValidator(units.within(0 * _s, 900 * _s))] = 0 * _s
+    """Length of the windows over which a Lambda handler carries a state (the ESM's TumblingWindowInSeconds, in whole seconds): every call gets the window and its state, and a last call closes it. 0s: no windows."""
 
 
 class FilterSettings(Group):
@@ -136,6 +142,12 @@ class RetrySettings(Group):
 
     bisect: bool = True
     """Whether a failing batch is split in two (the ESM's BisectBatchOnFunctionError). Record handlers and the item mapping fail record by record and need no split, so it makes no difference to them."""
+
+    report_batch_item_failures: Annotated[str, BeforeValidator(units.choice("auto", "true", "false"))] = "auto"
+    """Whether the answer of a Lambda or batch handler names the records that failed (the ESM's ReportBatchItemFailures). auto: an object with batchItemFailures does, any other answer is a success. true: an answer that cannot be understood fails the batch, as in the ESM. false: nobody looks at the answer."""
+
+    on_exhausted: Annotated[str, BeforeValidator(units.choice("dead_letter", "park_key"))] = "dead_letter"
+    """What follows when a record is buried. dead_letter: later records of its partition key go on. park_key: they follow it into the dead letters, in order, until the key is redriven, so that its order survives the failure."""
 
 
 class DeadLetterSettings(Group):

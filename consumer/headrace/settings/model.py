@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from datetime import timedelta
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from headrace.core.tenure import LeaseTiming
+from headrace.errors import SettingsError
 from headrace.settings import groups, texts, units
 
 Path: TypeAlias = tuple[str, ...]
@@ -43,7 +45,29 @@ class Settings(BaseSettings):
     """Name of the consumer group: workers with the same name share the shards. Names the lease table and the dead-letter table unless they are named themselves."""
 
     handler: groups.OptionalText = None
-    """`module:function` of the record handler; without one, JSON payloads become items by the item settings."""
+    """`module:function` of the handler, or `module.function` as in Lambda; without one, JSON payloads become items by the item settings."""
+
+    handler_kind: Annotated[str, BeforeValidator(units.choice("auto", "record", "batch", "lambda"))] = "auto"
+    """What the handler is called with: a record, a batch, or a Lambda event. auto: told from its name and signature."""
+
+    handler_name: groups.OptionalText = None
+    """Function name that a Lambda handler is told, which idempotency keys may depend on; the application unless set."""
+
+    handler_timeout: Annotated[
+        groups.Duration, AfterValidator(units.within(timedelta(seconds=1), timedelta(hours=24)))
+    ] = timedelta(seconds=60)
+    """Longest that one call of a Lambda or batch handler may take; then its process is killed, and the call has failed."""
+
+    handler_processes: Annotated[int, AfterValidator(units.within(0, 1000))] = 0
+    """Processes of a Lambda or plain batch handler, each with one call at a time; 0: one for each processor."""
+
+    handler_threads: Annotated[int, AfterValidator(units.within(0, 1000))] = 0
+    """Threads for a plain record handler that waits for something; 0: it is called on the event loop, which is fastest and must not be held up."""
+
+    handler_memory: Annotated[groups.Size, AfterValidator(units.within(2**20, 2**40)), groups.Shown("128MiB")] = (
+        128 * 2**20
+    )
+    """Memory size that a Lambda handler is told; nobody enforces it."""
 
     create_tables: bool = True
     """Whether the lease table and the dead-letter table are made when missing. The serving table and the stream never are."""
@@ -79,6 +103,17 @@ class Settings(BaseSettings):
         """The durations of the lease protocol that follow from `lease.duration`."""
         return LeaseTiming.derived(self.lease.duration.total_seconds())
 
+    @property
+    def serving_table(self) -> str:
+        """The sink's table, where there has to be one. Raises SettingsError without."""
+        if self.sink.table is None:
+            problem, mend = (
+                "is required, except for Lambda and batch handlers that write by themselves",
+                "Name the table",
+            )
+            raise SettingsError("HEADRACE_SINK_TABLE", None, problem, mend)
+        return self.sink.table
+
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +123,8 @@ class Settings(BaseSettings):
             name = texts.application(whole.get("application"))
             whole["lease"] = {"table": name, **whole["lease"]}
             whole["dead_letters"] = {"destination": f"dynamodb:{name}-dead-letters", **whole["dead_letters"]}
+        if whole.get("handler") is None:
+            whole["sink"] = {"table": texts.REQUIRED, **whole["sink"]}
         whole["lease"] = {"worker_id": texts.fresh_worker_id(), **whole["lease"]}
         return whole
 
@@ -106,12 +143,33 @@ def group_names() -> list[str]:
 
 def conflicts(settings: Settings) -> Iterator[Problem]:
     """What does not fit together, in the order of the model."""
+    yield from _handler_conflicts(settings)
     yield from _item_conflicts(settings)
     yield from _table_conflicts(settings)
     try:
         _ = settings.timing
     except ValueError as error:
         yield Problem(("lease", "duration"), f"gives no safe lease: {error}", "Choose a longer lease.duration")
+
+
+_HANDLER_ONLY: Final = (
+    "handler_kind",
+    "handler_name",
+    "handler_timeout",
+    "handler_processes",
+    "handler_threads",
+    "handler_memory",
+)
+
+
+def _handler_conflicts(settings: Settings) -> Iterator[Problem]:
+    if settings.handler is None:
+        for name in _HANDLER_ONLY:
+            if getattr(settings, name) != Settings.model_fields[name].default:
+                yield Problem((name,), "has no effect without a handler", "Remove it, or set handler")
+    window = settings.batch.tumbling_window
+    if window % timedelta(seconds=1):
+        yield Problem(("batch", "tumbling_window"), "is not in whole seconds", "Write it like 60s")
 
 
 def _item_conflicts(settings: Settings) -> Iterator[Problem]:
@@ -128,7 +186,7 @@ def _item_conflicts(settings: Settings) -> Iterator[Problem]:
 
 
 def _table_conflicts(settings: Settings) -> Iterator[Problem]:
-    if settings.lease.table == settings.sink.table:
+    if settings.sink.table is not None and settings.lease.table == settings.sink.table:
         yield Problem(("sink", "table"), "is the lease table", "Name a table of its own for results")
     if settings.dead_letters.table in {settings.sink.table, settings.lease.table}:
         yield Problem(("dead_letters", "destination"), "is a table that already has another use", "Name a table of its own for dead letters")  # fmt: skip

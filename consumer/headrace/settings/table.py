@@ -14,11 +14,13 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
+from pydantic import BeforeValidator
+
 from headrace.settings.groups import Group, Shown
 from headrace.settings.loading import Loaded
 from headrace.settings.model import Settings
 from headrace.settings.names import Name, known_names
-from headrace.settings.units import written, written_size
+from headrace.settings.units import size, written, written_size
 
 _INTRODUCTION: Final = """\
 # Settings
@@ -91,7 +93,7 @@ def in_effect(loaded: Loaded) -> Iterator[tuple[Name, str, str]]:
         value: Any = loaded.settings
         for part in name.path:
             value = getattr(value, part)
-        yield name, written_size(value) if name.path == ("fetch", "buffer") else written(value), loaded.origin(name)
+        yield name, written_size(value) if _is_size(name) else written(value), loaded.origin(name)
 
 
 def markdown() -> str:
@@ -122,3 +124,7 @@ if __name__ == "__main__":
     import sys
 
     sys.stdout.write(markdown())
+
+
+def _is_size(name: Name) -> bool:
+    return any(isinstance(one, BeforeValidator) and one.func is size for one in name.field.metadata)

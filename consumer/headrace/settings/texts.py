@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -47,6 +46,18 @@ def optional_text(value: object) -> str | None:
 def table_name(value: object) -> str:
     """The name of a DynamoDB table."""
     return _matching(_TABLE, value, "is not a table name", "Use 3 to 255 letters, digits, '_', '-' and '.'")
+
+
+REQUIRED: Final = object()
+"""Stands for a value that is required by what other settings say."""
+
+
+def sink_table(value: object) -> str | None:
+    """The name of a table, or None for the word `none`."""
+    if value is REQUIRED:
+        raise Unfit("is required", "")
+    given = or_none(value)
+    return None if given is None else table_name(given)
 
 
 def application(value: object) -> str:
@@ -108,19 +119,6 @@ def _patterns(value: object) -> tuple[str, ...]:
         raise Unfit(
             f"is no JSON array of patterns: {error}", 'Write {"data": {...}} or [{"data": ...}, ...]'
         ) from error
-
-
-def at_most_in_this_version(limit: int, *, planned: int) -> Callable[[int], int]:
-    """A check of a number of which this version supports less than the ESM does."""
-
-    def check(value: int) -> int:
-        if 1 <= value <= limit:
-            return value
-        if limit < value <= planned:
-            raise Unfit(f"this version supports {limit} only", f"Set it to {limit}")
-        raise Unfit("is out of range", f"It may be 1 to {planned}; this version supports {limit} only")
-
-    return check
 
 
 def _matching(pattern: re.Pattern[str], value: object, problem: str, mend: str) -> str:
