@@ -9,7 +9,7 @@ from core.one_batch import FIRST_SEQUENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.answers import BAD_ANSWER, PartialFailure, Success, WholeFailure, read_text, read_value
+from headrace.core.answers import BAD_ANSWER, PartialFailure, Reports, Success, WholeFailure, read_text, read_value
 
 BATCH = [FIRST_SEQUENCE + n for n in (8, 9, 10, 11)]
 
@@ -33,7 +33,7 @@ def named(*identifiers: object) -> dict[str, object]:
 
 
 def read(value: object) -> object:
-    return read_value(value, BATCH, reports_item_failures=True)
+    return read_value(value, BATCH, Reports.ALWAYS)
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -44,7 +44,7 @@ def test_a_record_of_the_batch_is_named_by_its_sequence_number(index):
 
 def test_the_lowest_of_several_counts_as_a_number_not_as_text():
     """As text 10 would come before 9."""
-    assert read_value(named("10", "9"), [8, 9, 10], reports_item_failures=True) == PartialFailure(1)
+    assert read_value(named("10", "9"), [8, 9, 10], Reports.ALWAYS) == PartialFailure(1)
 
 
 def test_a_record_may_be_named_twice():
@@ -54,7 +54,7 @@ def test_a_record_may_be_named_twice():
 
 def test_records_of_one_aggregate_share_their_number_and_the_first_is_meant():
     """None of them is taken for handled."""
-    assert read_value(named("7"), [6, 7, 7, 7, 8], reports_item_failures=True) == PartialFailure(1)
+    assert read_value(named("7"), [6, 7, 7, 7, 8], Reports.ALWAYS) == PartialFailure(1)
 
 
 def test_other_members_of_the_answer_do_not_matter():
@@ -120,14 +120,14 @@ def test_an_answer_s_text_is_not_repeated_in_the_problem():
 )
 def test_an_answer_that_is_no_json_fails_the_whole_batch(text):
     """Also one that the parser refuses for its size."""
-    assert isinstance(read_text(text, BATCH, reports_item_failures=True), WholeFailure)
+    assert isinstance(read_text(text, BATCH, Reports.ALWAYS), WholeFailure)
 
 
 @given(json_values)
 def test_nobody_looks_at_the_answer_unless_failures_are_reported_in_it(value):
     """Without the feature any value is a success."""
-    assert read_value(value, BATCH, reports_item_failures=False) == Success()
-    assert read_text(b"{", BATCH, reports_item_failures=False) == Success()
+    assert read_value(value, BATCH, Reports.NEVER) == Success()
+    assert read_text(b"{", BATCH, Reports.NEVER) == Success()
 
 
 @given(json_values)
@@ -137,7 +137,22 @@ def test_any_value_is_one_of_three_things_and_its_text_the_same(value):
 
     assert isinstance(answer, Success | WholeFailure | PartialFailure)
     assert not isinstance(answer, PartialFailure) or answer.first < len(BATCH)
-    assert read_text(json.dumps(value).encode(), BATCH, reports_item_failures=True) == answer
+    assert read_text(json.dumps(value).encode(), BATCH, Reports.ALWAYS) == answer
+
+
+@pytest.mark.parametrize(
+    "text", ["Successfully processed 100 records.", "{", "[1]", "7", "true", '{"statusCode": 200}']
+)
+def test_a_handler_that_says_something_else_is_taken_at_its_word_unless_the_mapping_insists(text):
+    """A text for people is no report of failures."""
+    assert read_text(text.encode(), BATCH, Reports.AUTO) == Success()
+
+
+def test_a_report_of_failures_is_read_without_a_setting():
+    """Whoever names a record means it; and a report that cannot be understood is none of success."""
+    assert read_value(named(str(BATCH[2])), BATCH, Reports.AUTO) == PartialFailure(2)
+    assert isinstance(read_value(named("7"), BATCH, Reports.AUTO), WholeFailure)
+    assert isinstance(read_value({"batchItemFailures": "7"}, BATCH, Reports.AUTO), WholeFailure)
 
 
 def test_no_record_comes_before_the_first():

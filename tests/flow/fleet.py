@@ -20,7 +20,7 @@ from headrace.flow.incarnation import WorkerRules
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import ShardRules
 from headrace.model import Checkpoint, Lease, Put, Record, ShardId, TrimHorizon
-from headrace.ports import Handler, Ports
+from headrace.ports import BatchHandler, Handler, Ports
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
 from headrace.testing.aside import SameLoop
 from headrace.testing.clock import LoopClock
@@ -111,10 +111,11 @@ class Fleet:
         handle: Callable[[Record], Any] | None = None,
         *,
         is_async: bool = False,
+        handle_batch: BatchHandler | None = None,
         shard: ShardRules | None = None,
         **rules: Any,
     ) -> Member:
-        """Start a worker; `handle` is called after the call was noted."""
+        """Start a worker; `handle` is called after the call was noted. `handle_batch` takes its place."""
         observer, link, stop = RecordingObserver(), Link(self.table), asyncio.Event()
         handle = handle or put_item
 
@@ -127,7 +128,7 @@ class Fleet:
             table=link,
             sink=self.sink,
             dead_letters=self.letters,
-            handler=Handler("test", call, is_async=is_async),
+            handler=handle_batch or Handler("test", call, is_async=is_async),
             observer=observer,
             clock=self.clock,
             chance=self.chance.random,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from headrace.core.verdict import AskedToReject, AskedToRetry, Failure, Raised
@@ -36,6 +37,18 @@ _KINDS: Final = {
     dict: "an object",
 }
 """What an answer's parts are called in JSON; a batch handler may also return what has no name there."""
+
+
+class Reports(Enum):
+    """Whether an answer tells which records failed: the ESM's ReportBatchItemFailures, and a middle way that is ours.
+
+    AUTO reads an object with `batchItemFailures` as ALWAYS does, and takes any other answer for a success, as NEVER does:
+    a handler that returns a text for a person works, and so does one that reports failures, without a setting.
+    """
+
+    AUTO = "auto"
+    ALWAYS = "true"
+    NEVER = "false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +106,26 @@ def postponed(error: str, message: str, after_s: float | None) -> WholeFailure:
     return WholeFailure(error, message, asked=AskedToRetry(after_s))
 
 
-def read_text(text: bytes, sequence_numbers: Sequence[int], *, reports_item_failures: bool) -> Answer:
+def read_text(text: bytes, sequence_numbers: Sequence[int], reports: Reports) -> Answer:
     """Read a Lambda handler's answer as it came, UTF-8.
 
-    Without `reports_item_failures` nobody looks at it. No bytes at all are a success (recorded, custom runtime).
+    With NEVER nobody looks at it. No bytes at all are a success (recorded, custom runtime).
     """
-    if not reports_item_failures or not text.strip():
+    if reports is Reports.NEVER or not text.strip():
         return Success()
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return _refused("the answer is not JSON")
-    return read_value(value, sequence_numbers, reports_item_failures=True)
+        return Success() if reports is Reports.AUTO else _refused("the answer is not JSON")
+    return read_value(value, sequence_numbers, reports)
 
 
-def read_value(value: Any, sequence_numbers: Sequence[int], *, reports_item_failures: bool) -> Answer:
+def read_value(value: Any, sequence_numbers: Sequence[int], reports: Reports) -> Answer:
     """Read what a handler returned. `sequence_numbers` are those of the call's records, in order."""
-    if not reports_item_failures or value is None or (isinstance(value, str | list | dict) and not value):
+    if reports is Reports.NEVER or value is None or (isinstance(value, str | list | dict) and not value):
         return Success()
     if not isinstance(value, dict):
-        return _refused(f"the answer is no object but {_kind(value)}")
+        return Success() if reports is Reports.AUTO else _refused(f"the answer is no object but {_kind(value)}")
     failures = value.get("batchItemFailures")
     if failures is None:
         return Success()

@@ -9,53 +9,65 @@ from typing import Final
 
 import structlog
 
-from headrace.core.verdict import NOT_JSON, RECORD_AGE_EXCEEDED, WRITE_REFUSED
-from headrace.errors import AwsError, Reject
+from headrace.core.verdict import KEY_PARKED, NOT_JSON, RECORD_AGE_EXCEEDED, RECORD_TOO_LARGE, WRITE_REFUSED
+from headrace.errors import AwsError
+from headrace.flow.blame import LONGEST_MESSAGE, Told
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
-from headrace.model import DeadLetter, Record, WorkerId
+from headrace.model import DeadLetter, FailedAttempt, Record, StreamDescription, WorkerId
 from headrace.ports import Ports, Refusal
 
 log = structlog.get_logger(__name__)
 
-LONGEST_MESSAGE: Final = 4096
-"""Characters of an error's text that a dead letter keeps."""
+TOO_OLD: Final = Told("", "older than the maximum record age")
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a record is buried."""
+    """Why a record is buried. `told` is the last error, `log` the first and last failed calls that it was in."""
 
     reason: str
-    error: str
-    message: str
+    told: Told
     attempts: int
+    log: tuple[FailedAttempt, ...] = ()
+    request_id: str = ""
+    is_function_error: bool = True
 
     @classmethod
-    def raised(cls, error: BaseException, reason: str, attempts: int) -> Cause:
-        """The handler's last error; a Reject's own text stands for itself."""
-        return cls(reason, type(error).__name__, _text(error)[:LONGEST_MESSAGE], attempts)
+    def raised(cls, error: BaseException, reason: str, log: tuple[FailedAttempt, ...], attempts: int) -> Cause:
+        """The handler's last error."""
+        return cls(reason, Told.of(error), attempts, log)
 
     @classmethod
     def too_old(cls, attempts: int) -> Cause:
         """The record outlived the age limit."""
-        return cls(RECORD_AGE_EXCEEDED, "", "older than the maximum record age", attempts)
+        return cls(RECORD_AGE_EXCEEDED, TOO_OLD, attempts)
 
     @classmethod
     def not_json(cls) -> Cause:
         """A filter could not look into the payload."""
-        return cls(NOT_JSON, "", "a filter looks into the payload, which is not JSON", 0)
+        return cls(NOT_JSON, Told("", "a filter looks into the payload, which is not JSON"), 0)
 
     @classmethod
     def refused(cls, refusal: Refusal, attempts: int) -> Cause:
         """The serving table will not take what the handler asked for."""
-        return cls(WRITE_REFUSED, "", refusal.reason[:LONGEST_MESSAGE], attempts)
+        return cls(WRITE_REFUSED, Told("", refusal.reason[:LONGEST_MESSAGE]), attempts)
+
+    @classmethod
+    def too_large(cls, size: int, limit: int) -> Cause:
+        """No event can hold it."""
+        return cls(RECORD_TOO_LARGE, Told("", f"its event would have {size:,} bytes; {limit:,} are allowed"), 0)
+
+    @classmethod
+    def key_parked(cls) -> Cause:
+        """An earlier record of its key was buried."""
+        return cls(KEY_PARKED, Told("", "an earlier record of its partition key is among the dead letters"), 0)
 
 
 class Burial:
     """Buries the records of one shard."""
 
-    def __init__(self, worker: WorkerId, stream: str, term: Term, ports: Ports) -> None:
+    def __init__(self, worker: WorkerId, stream: StreamDescription, term: Term, ports: Ports) -> None:
         self._worker = worker
         self._stream = stream
         self._term = term
@@ -95,28 +107,39 @@ class Burial:
             next_attempt_s=round(delay_s, 3),
         )
 
+    def tell_failed_call(self, first: Record, records: int, error: str, attempts: int, delay_s: float) -> None:
+        """Log a failed call of a batch handler; `attempts` are those of the part of the batch that comes next."""
+        log.info(
+            "batch_failed",
+            shard=self._term.lease.shard_id,
+            records=records,
+            next_from=str(first.sequence_number),
+            error=error,
+            attempts=attempts,
+            next_attempt_s=round(delay_s, 3),
+        )
+
     def _letter(self, record: Record, cause: Cause) -> DeadLetter:
         return DeadLetter(
-            stream=self._stream,
+            stream=self._stream.name,
             record=record,
             reason=cause.reason,
-            error=cause.error,
-            message=cause.message,
+            error=cause.told.error,
+            message=cause.told.message,
             attempts=cause.attempts,
             buried_at=self._ports.clock.wall(),
             worker=self._worker,
             epoch=self._term.epoch,
+            stream_arn=self._stream.arn,
+            handler=self._ports.handler.name,
+            traceback=cause.told.traceback,
+            request_id=cause.request_id,
+            is_function_error=cause.is_function_error,
+            log=cause.log,
         )
 
     def _destination_failed(self, _error: AwsError) -> None:
         self._ports.observer.destination_failed(self._term.lease.shard_id)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return error.reason if isinstance(error, Reject) else str(error)
-    except Exception as unspeakable:  # noqa: BLE001 - an exception class of the user's may fail at this too
-        return f"its text cannot be had: {type(unspeakable).__name__}"
 
 
 def _where(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Delivery of one shard: handler, sink, retries and dead letters, until every record is settled or buried.
+"""Delivery of one shard to a plain record handler: call, sink, retries and dead letters, until all is settled or buried.
 
 A batch goes through the handler in shard order and its writes go to the sink together; while they are on their way the
 next batch is handled. A record that fails parks its partition key: it is tried again after a backoff, later records of
@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
+from headrace.core.batching import Batcher
 from headrace.core.effects import effects_of
 from headrace.core.parking import Parking
 from headrace.core.tracker import Tracker
@@ -26,22 +27,18 @@ from headrace.core.verdict import (
     judge,
     too_old,
 )
-from headrace.flow.blame import failure_of, is_meant_for_us
+from headrace.flow.blame import failure_of
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.bury import Burial, Cause
 from headrace.flow.consignment import Consignment, Waiting, Writes
 from headrace.flow.sieve import Sieve
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import Effect, Instant, Put, Record
+from headrace.model import FailedAttempt, Instant, Put, Record
 from headrace.ports import Handler, Refusal
-from headrace.tasks import TaskGroup
 
 SUBMISSIONS: Final = 16
 """Batches of one shard on their way to the sink at once."""
-
-ASYNC_CALLS: Final = 64
-"""Calls of an `async def` handler under way at once in a shard; those of one key follow each other."""
 
 TURN_S: Final = 0.02
 """How long a plain handler may hold the loop with one record after the other: heartbeats and other shards wait."""
@@ -50,8 +47,8 @@ LONGEST_STRIDE: Final = 256
 """Records between two looks at the clock when the handler is fast."""
 
 
-class Delivery:
-    """Takes batches in and tells `tracker` what became of every record; `let_go` gets the bytes of settled ones."""
+class RecordDelivery:
+    """Implements `delivery.Delivery`: tells `tracker` what became of every record; `let_go` gets the bytes of settled ones."""
 
     def __init__(
         self,
@@ -62,9 +59,9 @@ class Delivery:
         let_go: Callable[[int], None],
         handler: Handler,
     ) -> None:
-        self.parking: Parking[Waiting] = Parking()
         self.moved = asyncio.Event()
-        """Set when records were settled."""
+        self._batcher = Batcher(place.rules.batch)
+        self._parking: Parking[Waiting] = Parking()
         self._term = term
         self._ports = place.ports
         self._handler = handler
@@ -77,10 +74,48 @@ class Delivery:
         self._submissions: asyncio.Queue[Consignment] = asyncio.Queue(SUBMISSIONS)
         self._answers: set[asyncio.Future[Mapping[int, Refusal]]] = set()
 
+    @property
+    def waiting(self) -> int:
+        """Records that are in no batch yet."""
+        return self._batcher.waiting
+
+    @property
+    def retrying(self) -> int:
+        """Records whose key is parked."""
+        return self._parking.waiting
+
+    @property
+    def oldest_waiting_arrival_s(self) -> float | None:
+        """Of those in no batch yet."""
+        return self._batcher.oldest_arrival_s
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits for the handler."""
+        return not self._batcher.waiting and not len(self._parking)
+
+    def take_in(self, records: list[Record]) -> None:
+        """The records of a page."""
+        self._batcher.add(records, self._ports.clock.now())
+
+    def next_due(self) -> Instant | None:
+        """When a batch is complete, or a parked key may be tried."""
+        return min((due for due in (self._batcher.due_at(), self._parking.next_due()) if due is not None), default=None)
+
+    async def deliver_due(self, now: Instant, *, ended: bool) -> bool:
+        """Try what is parked and due, else deliver the next batch. Raises LeaseLost."""
+        if await self._retry(now):
+            return True
+        due = self._batcher.due_at()
+        if due is None or (due > now and not ended):
+            return False
+        await self._deliver(self._batcher.take())
+        return True
+
     # --- handle --------------------------------------------------------------------------------------------------------
 
-    async def deliver(self, records: Sequence[Record]) -> None:
-        """Hand a batch to the handler and its writes to the sink. Raises LeaseLost."""
+    async def _deliver(self, records: Sequence[Record]) -> None:
+        """Hand a batch to the handler and its writes to the sink."""
         await self._in_flight.reserve(len(records), self._has_writes_under_way)
         self._term.insist()
         submission = Consignment(self._tracker.admit(records), dict(enumerate(records)))
@@ -88,9 +123,8 @@ class Delivery:
         sifted = self._sieve.sift(submission.records)
         submission.causes.update(sifted.causes)
         submission.left_out = sifted.left_out
-        handle = self._call_async if self._handler.is_async else self._call
         try:
-            writes = await handle(submission)
+            writes = await self._call(submission)
         finally:
             self._in_flight.release(len(records))
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
@@ -98,7 +132,7 @@ class Delivery:
 
     async def _call(self, submission: Consignment) -> Writes:
         writes: Writes = []
-        call, parking, uncalled = self._handler.call, self.parking, submission.uncalled
+        call, parking, uncalled = self._handler.call, self._parking, submission.uncalled
         now, looked, look_at = self._ports.clock.now(), 0, 1
         for count, (index, record) in enumerate(list(submission.records.items())):
             if count == look_at:
@@ -129,95 +163,65 @@ class Delivery:
             self._term.insist()
         return max(1, min(LONGEST_STRIDE, int(TURN_S * records / max(took_s, 1e-6))))
 
-    async def _call_async(self, submission: Consignment) -> Writes:
-        lanes: dict[str, list[int]] = {}
-        uncalled = submission.uncalled
-        for index, record in submission.records.items():
-            if index not in uncalled:
-                lanes.setdefault(record.partition_key, []).append(index)
-        writes: Writes = []
-        queue = iter(lanes.values())
-
-        async def work() -> None:
-            for lane in queue:
-                for index in lane:
-                    await self._call_next(submission, index, writes)
-
-        async with TaskGroup() as calls:
-            for number in range(min(ASYNC_CALLS, len(lanes))):
-                calls.create_task(work(), name=f"{self._term.lease.shard_id}-call-{number}")
-        return sorted(writes, key=_index)
-
-    async def _call_next(self, submission: Consignment, index: int, writes: Writes) -> None:
-        self._term.insist()
-        record = submission.records[index]
-        if record.partition_key in self.parking:
-            self._follow(submission, index)
-        else:
-            writes.extend(await self._called(submission, Waiting(submission.span, index, record)))
-
     # --- fail and try again --------------------------------------------------------------------------------------------
 
-    async def retry(self, now: Instant) -> bool:
+    async def _retry(self, now: Instant) -> bool:
         """Try one parked record that is due, and after it those that waited behind it; False when none is due."""
-        key = self.parking.take_due(now)
+        key = self._parking.take_due(now)
         if key is None:
             return False
-        while key in self.parking:
+        while key in self._parking:
             self._term.insist()
-            waiting = self.parking.head(key)
+            waiting = self._parking.head(key)
             submission = Consignment(waiting.span, {waiting.index: waiting.record})
-            writes = await self._attempt(submission, waiting)
+            writes = self._attempt(submission, waiting)
             if not submission.records:
                 break
-            self.parking.advance(key)
+            self._parking.advance(key)
             await self._submit(submission, writes)
         return True
 
-    async def _attempt(self, submission: Consignment, waiting: Waiting) -> Writes:
+    def _attempt(self, submission: Consignment, waiting: Waiting) -> Writes:
         if too_old(waiting.record, self._wall_s(), self._rules):
             submission.causes[waiting.index] = Cause.too_old(waiting.attempts)
             return []
         submission.records[waiting.index] = msgspec.structs.replace(waiting.record, attempt=waiting.attempts + 1)
-        return await self._called(submission, waiting)
+        return self._called(submission, waiting)
 
-    async def _called(self, submission: Consignment, waiting: Waiting) -> Writes:
+    def _called(self, submission: Consignment, waiting: Waiting) -> Writes:
         """Call the handler with one record; what `_call` does inline for the sake of speed."""
         try:
-            answer: Any = self._handler.call(submission.records[waiting.index])
-            if self._handler.is_async:
-                answer = await answer
+            answer = self._handler.call(submission.records[waiting.index])
             return [(waiting.index, effect) for effect in effects_of(answer)]
-        except BaseException as error:
-            if is_meant_for_us(error):
-                raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is this record's failure
             self._failed(submission, waiting, error)
             return []
 
     def _failed(self, submission: Consignment, waiting: Waiting, error: BaseException) -> None:
-        attempts = waiting.attempts + 1
-        match judge(failure_of(error), attempts, self._rules, self._ports.chance()):
+        failed = waiting.failed(FailedAttempt(self._ports.clock.wall(), 1, type(error).__name__))
+        match judge(failure_of(error), failed.attempts, self._rules, self._ports.chance()):
             case RetryAfter(delay_s):
-                later = Waiting(waiting.span, waiting.index, waiting.record, attempts)
-                self._park(later, Instant(self._ports.clock.now() + delay_s))
+                self._park(failed, Instant(self._ports.clock.now() + delay_s))
                 del submission.records[waiting.index]
                 self._ports.observer.record_retried(self._term.lease.shard_id)
-                self._burial.tell_failure(waiting.record, error, attempts, delay_s)
+                self._burial.tell_failure(waiting.record, error, failed.attempts, delay_s)
             case Bury(reason):
-                submission.causes[waiting.index] = Cause.raised(error, reason, attempts)
+                submission.causes[waiting.index] = Cause.raised(error, reason, failed.log, failed.attempts)
             case verdict:
                 assert_never(verdict)
 
     def _park(self, waiting: Waiting, due: Instant) -> None:
         key = waiting.record.partition_key
-        if key in self.parking:
-            self.parking.postpone(key, waiting, due)
+        if key in self._parking:
+            self._parking.postpone(key, waiting, due)
         else:
-            self.parking.park(key, waiting, due)
+            self._parking.park(key, waiting, due)
 
     def _follow(self, submission: Consignment, index: int) -> None:
         record = submission.records.pop(index)
-        self.parking.follow(record.partition_key, Waiting(submission.span, index, record))
+        self._parking.follow(record.partition_key, Waiting(submission.span, index, record))
 
     # --- settle --------------------------------------------------------------------------------------------------------
 
@@ -241,9 +245,9 @@ class Delivery:
     async def settle(self) -> None:
         """Settle submissions in their order, for ever. Raises LeaseLost."""
         while True:
-            await self.settle_next()
+            await self._settle_next()
 
-    async def settle_next(self) -> None:
+    async def _settle_next(self) -> None:
         """Wait until the oldest submission is durable, bury what has to be, and settle it."""
         submission = await self._submissions.get()
         refusals = await submission.answer if submission.answer is not None else {}
@@ -279,7 +283,3 @@ class Delivery:
 
     def _wall_s(self) -> float:
         return self._ports.clock.wall().timestamp()
-
-
-def _index(write: tuple[int, Effect]) -> int:
-    return write[0]

@@ -1,7 +1,7 @@
 """One shard's life, top to bottom: resume, fetch, batch, deliver, settle, checkpoint, finish.
 
-Three tasks run beside the one that delivers: fetching fills a batcher within the worker's memory budget, settling
-follows the writes in their order, checkpointing makes the tracker's mark durable. The first that fails ends them all.
+Three tasks run beside the one that delivers: fetching takes records in within the worker's memory budget, settling
+follows what is handled, checkpointing makes the tracker's mark durable. The first that fails ends them all.
 The run ends in one of three ways: the shard was read to its end, the worker was asked to stop, or the lease was lost.
 """
 
@@ -12,18 +12,18 @@ from typing import Final
 
 import structlog
 
-from headrace.core.batching import Batcher
 from headrace.core.tracker import Tracker
 from headrace.errors import LeaseLost
 from headrace.flow.bury import Burial
 from headrace.flow.checkpoint import Checkpoints, SettledUpTo
-from headrace.flow.deliver import Delivery
+from headrace.flow.delivery import open_delivery
+from headrace.flow.farewell import Farewell
 from headrace.flow.fetch import Fetcher
 from headrace.flow.finish import Finish
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record, ShardId, WorkerId
-from headrace.ports import Handler, ShardStatus
+from headrace.ports import ShardStatus
 from headrace.tasks import TaskGroup, is_set_within
 
 log = structlog.get_logger(__name__)
@@ -38,14 +38,8 @@ class ShardRun:
     def __init__(self, term: Term, place: Workplace) -> None:
         self._term = term
         self._place = place
-        self._stopping = False
-        self._heir: WorkerId | None = None
-        self._shun = False
+        self._farewell = Farewell(place.rules.drain_s)
         self._ended = False
-        self._overdue = False
-        """A stop had its time and work is still under way."""
-        self._patience: asyncio.Timeout | None = None
-        """How long delivery may go on: for ever, until a stop is asked for."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -54,15 +48,12 @@ class ShardRun:
         ports, lease = place.ports, term.lease
         self._tracker = Tracker(lease.checkpoint)
         self._marked = lease.checkpoint
-        self._batcher = Batcher(place.rules.batch)
         self._fetcher = Fetcher(
             lease, ports, place.budget, place.rules.pace, place.losses, self._take_in, self._at_the_tip
         )
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
-        burial = Burial(place.me, place.stream, term, ports)
-        if not isinstance(ports.handler, Handler):
-            raise TypeError("batch handlers are not wired yet")
-        self._delivery = Delivery(term, place, self._tracker, burial, self._settled, ports.handler)
+        burial = Burial(place.me, place.losses.description, term, ports)
+        self._delivery = open_delivery(term, place, self._tracker, burial, self._settled, self._wake)
 
     @property
     def shard(self) -> ShardId:
@@ -72,7 +63,7 @@ class ShardRun:
     @property
     def is_reading(self) -> bool:
         """Whether it was neither asked to stop nor is held."""
-        return not self._stopping and self._fetcher.halted is None
+        return not self._farewell.is_asked and self._fetcher.halted is None
 
     async def run(self) -> None:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
@@ -91,16 +82,13 @@ class ShardRun:
 
         The lease is passed on to `heir` then, or released.
         """
-        if not self._stopping and self._patience is not None:
-            self._patience.reschedule(self._stop_deadline())
-        self._stopping = True
-        self._heir = self._heir or heir
+        self._farewell.ask(heir)
         self._wake.set()
 
     def give_up(self) -> None:
         """Ask for a graceful end, after which other workers go first: this one gets nowhere."""
-        self._shun = True
-        self.stop()
+        self._farewell.ask(shun=True)
+        self._wake.set()
 
     def status(self) -> ShardStatus:
         """What it is doing at this moment."""
@@ -108,8 +96,8 @@ class ShardRun:
             shard_id=self._term.lease.shard_id,
             epoch=self._term.epoch,
             checkpoint=self._tracker.mark.encode(),
-            open_records=self._tracker.open_records + self._batcher.waiting,
-            retrying_records=self._delivery.parking.waiting,
+            open_records=self._tracker.open_records + self._delivery.waiting,
+            retrying_records=self._delivery.retrying,
             oldest_open_arrival_s=self._oldest_open_arrival_s,
             behind_s=self._fetcher.reading.behind_s,
             last_progress=self._last_progress,
@@ -120,7 +108,7 @@ class ShardRun:
     @property
     def _oldest_open_arrival_s(self) -> float | None:
         oldest = self._tracker.oldest_open_arrival_s
-        return self._batcher.oldest_arrival_s if oldest is None else oldest
+        return self._delivery.oldest_waiting_arrival_s if oldest is None else oldest
 
     def _reached(self) -> SettledUpTo:
         """How far everything is settled: as a position, and as a time of day."""
@@ -145,62 +133,49 @@ class ShardRun:
             lost, others = failures.split(LeaseLost)
             if lost is None or others is not None:
                 raise
-            if not self._overdue:
+            if not self._farewell.is_overdue:
                 raise LeaseLost(f"{shard}: the lease was lost") from lost
-        if self._overdue:
+        if self._farewell.is_overdue:
             # No call starts since the term ended; after this long none is under way, and another may own the shard.
             await asyncio.sleep(rules.call_timeout_s)
 
     async def _fetch(self) -> None:
-        await self._fetcher.run(lambda: not self._stopping, self._room)
-        if not self._stopping:
+        await self._fetcher.run(lambda: not self._farewell.is_asked, self._room)
+        if not self._farewell.is_asked:
             self._ended = True
             self._wake.set()
 
     def _at_the_tip(self) -> None:
-        if not (self._tracker.open_records or self._batcher.waiting):
+        if not (self._tracker.open_records or self._delivery.waiting):
             self._last_progress = self._last_settled = self._place.ports.clock.now()
 
     def _take_in(self, records: list[Record]) -> None:
-        self._batcher.add(records, self._place.ports.clock.now())
+        self._delivery.take_in(records)
         self._update_room()
         self._wake.set()
 
     async def _deliver_all(self) -> None:
         """Deliver and settle to the end of the shard, or until a stop has had its time."""
-        try:
-            async with asyncio.timeout_at(self._stop_deadline() if self._stopping else None) as patience:
-                self._patience = patience
-                try:
-                    while not (self._stopping or self._all_delivered()):
-                        await self.deliver_next()
-                    await self._delivery.all_settled()
-                finally:
-                    self._patience = None
-        except TimeoutError:
+        farewell = self._farewell
+        async with farewell.bounds():
+            while not (farewell.is_asked or self._all_delivered()):
+                await self.deliver_next()
+            await self._delivery.all_settled()
+        if farewell.is_overdue:
             log.warning("drain_timed_out", shard=self._term.lease.shard_id, open_records=self._tracker.open_records)
-            self._overdue = True
             self._term.end()
-        if not self._stopping:
+        elif not farewell.is_asked:
             self._tracker.end()
 
-    def _stop_deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._place.rules.drain_s
-
     async def deliver_next(self) -> None:
-        """Retry what is due, else deliver the next batch, else wait for either."""
-        now = self._place.ports.clock.now()
-        if await self._delivery.retry(now):
-            return
-        due = self._batcher.due_at()
-        if due is not None and (due <= now or self._ended):
-            await self._delivery.deliver(self._batcher.take())
+        """Begin what is due, or wait until something may be."""
+        if await self._delivery.deliver_due(self._place.ports.clock.now(), ended=self._ended):
             self._update_room()
-            return
-        await self._wait(min((d for d in (due, self._delivery.parking.next_due()) if d is not None), default=None))
+        else:
+            await self._wait(self._delivery.next_due())
 
     async def _wait(self, until: Instant | None) -> None:
-        if self._all_delivered() or self._stopping:
+        if self._all_delivered() or self._farewell.is_asked:
             return
         self._wake.clear()
         await is_set_within(self._wake, None if until is None else until - self._place.ports.clock.now())
@@ -211,16 +186,16 @@ class ShardRun:
         if self._tracker.drained:
             finish = Finish(place.me, place.label, self._term, place.ports, place.discover)
             await finish.end(self._fetcher.children)
-        elif self._heir is not None:
-            await self._checkpoints.hand_over(self._heir)
+        elif self._farewell.heir is not None:
+            await self._checkpoints.hand_over(self._farewell.heir)
         else:
-            await self._checkpoints.release(place.releases, shun=self._shun)
+            await self._checkpoints.release(place.releases, shun=self._farewell.shun)
 
     def _all_delivered(self) -> bool:
-        return self._ended and not self._batcher.waiting and not len(self._delivery.parking)
+        return self._ended and self._delivery.is_idle
 
     def _update_room(self) -> None:
-        if self._tracker.span_records + self._batcher.waiting < LONGEST_SPAN:
+        if self._tracker.span_records + self._delivery.waiting < LONGEST_SPAN:
             self._room.set()
         else:
             self._room.clear()

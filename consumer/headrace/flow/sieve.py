@@ -44,6 +44,13 @@ class Sieve:
             self._filter(self._filters, records, sifted)
         return sifted
 
+    def filter(self, records: Mapping[int, Record]) -> Sifted:
+        """Likewise by the filters alone: a batch handler's records are asked for their age before every call."""
+        sifted = Sifted()
+        if self._filters is not None:
+            self._filter(self._filters, records, sifted)
+        return sifted
+
     def _filter(self, filters: Filters, records: Mapping[int, Record], sifted: Sifted) -> None:
         not_json = 0
         for index, record in records.items():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headrace.core.answers import Reports
 from headrace.core.batching import BatchRules
 from headrace.core.filters import Filters
 from headrace.core.pacing import PaceRules
+from headrace.core.portions import Bisect
 from headrace.core.verdict import RetryRules
 from headrace.flow.budget import Budget
 from headrace.flow.finish import Discover
@@ -18,15 +20,32 @@ from headrace.ports import Ports
 
 
 @dataclass(frozen=True, slots=True)
+class LaneRules:
+    """How batches go to a batch or Lambda handler: `count` lanes of a shard, events of at most `bytes`.
+
+    `tumbling_s` is the length of the windows that carry a state, 0 for none.
+    """
+
+    count: int = 1
+    bytes: int = 6 * 2**20
+    bisect: Bisect = Bisect.AT_ONCE
+    reports: Reports = Reports.AUTO
+    tumbling_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ShardRules:
     """How every shard of this worker is run.
 
+    `parks_keys` tells that later records of a key whose record was buried follow it into the dead letters.
     `checkpoint_interval_s` is how long a settled record may wait for its checkpoint, `drain_s` how long a stop may wait
     for what is in flight, `call_timeout_s` the longest a call to the sink can be under way.
     """
 
     batch: BatchRules = BatchRules()
     retry: RetryRules = RetryRules()
+    lanes: LaneRules = LaneRules()
+    parks_keys: bool = False
     filters: Filters | None = None
     pace: PaceRules = PaceRules()
     checkpoint_interval_s: float = 1.0

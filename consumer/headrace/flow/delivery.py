@@ -1,0 +1,80 @@
+"""What the life of a shard asks of delivery, and which way of delivering goes with which kind of handler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from headrace.core.tracker import Tracker
+from headrace.flow.bury import Burial
+from headrace.flow.deliver import RecordDelivery
+from headrace.flow.deliver_async import AsyncDelivery
+from headrace.flow.deliver_batches import BatchDelivery
+from headrace.flow.settlement import Settlement
+from headrace.flow.term import Term
+from headrace.flow.workplace import Workplace
+from headrace.model import Instant, Record
+from headrace.ports import Handler
+
+
+class Delivery(Protocol):
+    """Takes records in and sees to it that each of them is settled or buried, and that the tracker knows."""
+
+    moved: asyncio.Event
+    """Set when records were settled."""
+
+    @property
+    def waiting(self) -> int:
+        """Records taken in that the tracker does not know yet."""
+
+    @property
+    def retrying(self) -> int:
+        """Records that failed and will be tried again, and those that wait behind them."""
+
+    @property
+    def oldest_waiting_arrival_s(self) -> float | None:
+        """Arrival of the oldest record that the tracker does not know yet; None without one."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every record that was taken in has been handled."""
+
+    def take_in(self, records: list[Record]) -> None:
+        """The records of a page."""
+
+    async def deliver_due(self, now: Instant, *, ended: bool) -> bool:
+        """Begin the next thing that is due; False where there is none. With `ended` nothing waits to be completed.
+
+        Raises LeaseLost.
+        """
+
+    def next_due(self) -> Instant | None:
+        """When something is due, as far as time alone decides."""
+
+    async def settle(self) -> None:
+        """Settle what was handled, for ever. Raises LeaseLost."""
+
+    async def all_settled(self) -> None:
+        """Begin nothing any more; wait until what is under way is settled."""
+
+    def abandon(self) -> None:
+        """Let go of whatever is still on its way: nobody will settle it here."""
+
+
+def open_delivery(
+    term: Term,
+    place: Workplace,
+    tracker: Tracker,
+    burial: Burial,
+    let_go: Callable[[int], None],
+    wake: asyncio.Event,
+) -> Delivery:
+    """The delivery of one shard. `let_go` gets the bytes of settled records; `wake` is set when more may be due."""
+    handler, observer, shard = place.ports.handler, place.ports.observer, term.lease.shard_id
+    if isinstance(handler, Handler) and not handler.is_async:
+        return RecordDelivery(term, place, tracker, burial, let_go, handler)
+    settlement = Settlement(shard, tracker, burial, observer, let_go)
+    if isinstance(handler, Handler):
+        return AsyncDelivery(term, place, settlement, wake, handler)
+    return BatchDelivery(term, place, settlement, wake, handler)

@@ -1,0 +1,128 @@
+"""One call of a batch or Lambda handler: made while the lease is trusted, read, and its writes made durable.
+
+What such a handler writes by itself nobody can fence, so a call ends with the trust in the lease: an `async def` is
+cancelled, a process is killed, before another worker may start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, assert_never
+
+from headrace.core.answers import (
+    Answer,
+    NotInvoked,
+    Success,
+    WholeFailure,
+    postponed,
+    read_text,
+    read_value,
+    rejected,
+)
+from headrace.core.effects import effects_of
+from headrace.core.verdict import WRITE_REFUSED, AskedToReject, AskedToRetry, Raised
+from headrace.errors import LeaseLost, NotCalled
+from headrace.flow.blame import Told, failure_of, is_meant_for_us
+from headrace.flow.consignment import Writes
+from headrace.flow.term import Term
+from headrace.flow.workplace import Workplace
+from headrace.model import Delete, Put, Record
+from headrace.ports import BatchContext, BatchHandler, WindowCall
+from headrace.tasks import all_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What came of one call; `returned` is what the handler gave back, None where it did not return."""
+
+    request_id: str
+    answer: Answer
+    returned: Any = None
+
+
+class Invoker:
+    """Calls the handler for one shard."""
+
+    def __init__(self, term: Term, place: Workplace, handler: BatchHandler) -> None:
+        self._term = term
+        self._ports = place.ports
+        self._reports = place.rules.lanes.reports
+        self._in_flight = place.in_flight
+        self._handler = handler
+        self._writing = 0
+        self._look_s = place.rules.call_timeout_s / 2
+        """Between two looks at the trust: it permits nothing for longer than this before it ends."""
+
+    async def invoke(self, records: Sequence[Record], window: WindowCall | None = None) -> Invocation:
+        """Call with these records; the answer counts once the writes are durable. Raises LeaseLost."""
+        self._term.insist()
+        request_id = str(uuid.uuid4())
+        started = self._ports.clock.now()
+        try:
+            returned = await self._while_trusted(self._handler.call(records, BatchContext(request_id, window)))
+            writes = list(effects_of(returned)) if _is_writes(returned) else []
+        except NotCalled as error:
+            return Invocation(request_id, NotInvoked(str(error)))
+        except LeaseLost:
+            raise
+        except BaseException as error:
+            if is_meant_for_us(error):
+                raise
+            return Invocation(request_id, _failure(error))
+        self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
+        refused = await self._write([(0, effect) for effect in writes]) if writes else None
+        return Invocation(request_id, refused or self._read(returned, records), returned)
+
+    async def _while_trusted(self, work: Awaitable[T]) -> T:
+        async with all_of() as tasks:
+            calling = tasks.create_task(_run(work), name=f"{self._term.lease.shard_id}-call")
+            while not (await asyncio.wait([calling], timeout=self._look_s))[0]:
+                self._term.insist()
+        return calling.result()
+
+    def _read(self, returned: Any, records: Sequence[Record]) -> Answer:
+        numbers = [record.sequence_number for record in records]
+        if isinstance(returned, bytes):
+            return read_text(returned, numbers, self._reports)
+        return Success() if _is_writes(returned) else read_value(returned, numbers, self._reports)
+
+    async def _write(self, writes: Writes) -> WholeFailure | None:
+        await self._in_flight.reserve(len(writes), lambda: self._writing > 0)
+        self._writing += 1
+        try:
+            self._term.insist()
+            refusals = await self._ports.sink.submit(writes, self._term.permits)
+        finally:
+            self._writing -= 1
+            self._in_flight.release(len(writes))
+        if not refusals:
+            return None
+        return rejected(WRITE_REFUSED, next(iter(refusals.values())).reason)
+
+
+async def _run(work: Awaitable[T]) -> T:
+    return await work
+
+
+def _is_writes(returned: Any) -> bool:
+    return isinstance(returned, Put | Delete) or (
+        isinstance(returned, Sequence) and not isinstance(returned, str | bytes)
+    )
+
+
+def _failure(error: BaseException) -> WholeFailure:
+    told = Told.of(error)
+    match failure_of(error):
+        case AskedToReject():
+            return rejected(told.error, told.message, told.traceback)
+        case AskedToRetry(after_s=after_s):
+            return postponed(told.error, told.message, after_s)
+        case Raised():
+            return WholeFailure(told.error, told.message, told.traceback)
+        case failure:
+            assert_never(failure)

@@ -1,0 +1,137 @@
+"""One batch of a lane, from its first call to its last record: asks the machine what to do, does it, tells it what came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, assert_never
+
+from headrace.core.answers import PartialFailure, WholeFailure
+from headrace.core.batch_in_progress import BatchInProgress, Call, Done, WaitUntil
+from headrace.core.portions import Bury, FailedCall, GoOn, Portion, PortionRules, Retry, Settle, Split, Verdict
+from headrace.core.verdict import RECORD_AGE_EXCEEDED, WRITE_REFUSED
+from headrace.flow.blame import Told
+from headrace.flow.bury import TOO_OLD, Cause
+from headrace.flow.consignment import Waiting
+from headrace.flow.invoke import Invoker
+from headrace.flow.settlement import Settlement
+from headrace.model import FailedAttempt
+from headrace.ports import Ports
+from headrace.tasks import is_set_within
+
+ITEM_FAILURE: Final = "BatchItemFailure"
+"""The class of error that stands for a record which the handler's answer named."""
+
+
+class LaneWork:
+    """What the lanes of one shard share. Once `closing` is set no call begins."""
+
+    def __init__(self, ports: Ports, rules: PortionRules, invoker: Invoker, settlement: Settlement) -> None:
+        self.ports = ports
+        self.rules = rules
+        self.invoker = invoker
+        self.settlement = settlement
+        self.closing = asyncio.Event()
+
+
+class LaneBatch:
+    """Records of one lane, in order; those with a cause are buried without a call."""
+
+    def __init__(self, work: LaneWork, taken: Sequence[tuple[Waiting, Cause | None]]) -> None:
+        self._work = work
+        self._uncalled = [(one, cause) for one, cause in taken if cause is not None]
+        self._records = [one for one, cause in taken if cause is None]
+        self._batch = BatchInProgress([one.record for one in self._records], work.rules)
+        self._request_id = ""
+        self._has_failed = False
+
+    @property
+    def retrying(self) -> int:
+        """Open records, if a call failed."""
+        return self._batch.open if self._has_failed else 0
+
+    async def run(self) -> None:
+        """Until every record is settled or buried, or a stop was asked for. Raises LeaseLost."""
+        if self._uncalled:
+            records = [one for one, _ in self._uncalled]
+            await self._work.settlement.bury(records, {index: cause for index, (_, cause) in enumerate(self._uncalled)})
+        while not self._work.closing.is_set():
+            clock = self._work.ports.clock
+            match self._batch.next_step(clock.now(), clock.wall().timestamp()):
+                case Done():
+                    return
+                case WaitUntil(due=due):
+                    await is_set_within(self._work.closing, due - clock.now())
+                case Bury() as burial:
+                    await self._bury(burial)
+                case Call() as call:
+                    await self._call(call)
+                case step:
+                    assert_never(step)
+
+    async def _call(self, call: Call) -> None:
+        invocation = await self._work.invoker.invoke(call.records)
+        self._request_id = invocation.request_id
+        ports = self._work.ports
+        wall_s = ports.clock.wall().timestamp()
+        verdict = self._batch.answered(invocation.answer, ports.clock.now(), wall_s, ports.chance())
+        await self._obey(verdict)
+
+    async def _obey(self, verdict: Verdict) -> None:
+        match verdict:
+            case Settle(portion=portion) | GoOn(settled=portion):
+                self._work.settlement.settle(self._of(portion))
+            case Bury() as burial:
+                await self._bury(burial)
+            case Retry(portion=portion, after_s=after_s):
+                self._tell(portion, after_s)
+            case Split(left=left):
+                self._tell(left, 0.0)
+            case _:
+                assert_never(verdict)
+
+    def _tell(self, portion: Portion, after_s: float) -> None:
+        """A call failed, and another one will follow."""
+        last = portion.last
+        if last is None:
+            return  # it was not called at all
+        self._has_failed = True
+        first = self._records[portion.start].record
+        self._work.settlement.tell_failed_call(first, last.records, _told(last).error, portion.attempts, after_s)
+
+    async def _bury(self, burial: Bury) -> None:
+        records, cause = self._of(burial.portion), self._cause(burial)
+        await self._work.settlement.bury(records, dict.fromkeys(range(len(records)), cause))
+
+    def _of(self, portion: Portion) -> list[Waiting]:
+        return self._records[portion.start : portion.stop]
+
+    def _cause(self, burial: Bury) -> Cause:
+        portion, attempts = burial.portion, burial.approximate_invoke_count
+        log = tuple(_attempt(call) for call in dict.fromkeys((portion.first, portion.last)) if call is not None)
+        if burial.reason == RECORD_AGE_EXCEEDED:
+            return Cause(burial.reason, TOO_OLD, attempts, log, self._request_id)
+        told = _told(portion.last)
+        reason = WRITE_REFUSED if told.error == WRITE_REFUSED else burial.reason
+        return Cause(reason, told, attempts, log, self._request_id, _is_function_error(portion.last))
+
+
+def _attempt(call: FailedCall) -> FailedAttempt:
+    return FailedAttempt(datetime.fromtimestamp(call.at_s, UTC), call.records, _told(call).error)
+
+
+def _told(call: FailedCall | None) -> Told:
+    match call.failure if call is not None else None:
+        case WholeFailure(error=error, message=message, traceback=traceback):
+            return Told(error, message, traceback)
+        case PartialFailure():
+            return Told(ITEM_FAILURE, "the handler's answer names it in batchItemFailures")
+        case None:
+            return Told("", "")
+        case failure:
+            assert_never(failure)
+
+
+def _is_function_error(call: FailedCall | None) -> bool:
+    return call is not None and isinstance(call.failure, WholeFailure) and call.failure.is_function_error

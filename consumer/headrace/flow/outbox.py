@@ -1,0 +1,81 @@
+"""Writes of single records on their way to the sink, settled as the answers come, in whatever order that is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import TypeAlias
+
+from headrace.flow.bury import Cause
+from headrace.flow.consignment import Waiting, Writes
+from headrace.flow.in_flight import InFlight
+from headrace.flow.settlement import Settlement
+from headrace.flow.term import Term
+from headrace.ports import Refusal, Sink
+
+Answer: TypeAlias = asyncio.Future[Mapping[int, Refusal]]
+
+
+class Outbox:
+    """Of one shard."""
+
+    def __init__(self, term: Term, sink: Sink, in_flight: InFlight, settlement: Settlement) -> None:
+        self._term = term
+        self._sink = sink
+        self._in_flight = in_flight
+        self._settlement = settlement
+        self._answers: set[Answer] = set()
+        self._to_bury: asyncio.Queue[tuple[Waiting, Cause] | BaseException] = asyncio.Queue()
+
+    async def send(self, record: Waiting, writes: Writes) -> None:
+        """Submit the writes of a record; it is settled when they are durable. Raises LeaseLost."""
+        if not writes:
+            self._settlement.settle([record])
+            return
+        await self._in_flight.reserve(len(writes), self._has_some)
+        self._term.insist()
+        answer = self._sink.submit(writes, self._term.permits)
+        self._answers.add(answer)
+        answer.add_done_callback(partial(self._answered, record, len(writes)))
+
+    def give_up(self, record: Waiting, cause: Cause) -> None:
+        """It will be buried."""
+        self._to_bury.put_nowait((record, cause))
+
+    async def run(self) -> None:
+        """Bury what has to be, for ever. Raises LeaseLost."""
+        while True:
+            match await self._to_bury.get():
+                case BaseException() as error:
+                    raise error
+                case record, cause:
+                    await self._settlement.bury([record], {0: cause})
+                    self._to_bury.task_done()
+
+    async def emptied(self) -> None:
+        """Wait until everything handed over so far is settled."""
+        while self._answers:
+            await asyncio.wait(self._answers)
+        await self._to_bury.join()
+
+    def abandon(self) -> None:
+        """Nobody will settle here what is still on its way."""
+        for answer in list(self._answers):
+            answer.cancel()
+
+    def _has_some(self) -> bool:
+        return bool(self._answers)
+
+    def _answered(self, record: Waiting, writes: int, answer: Answer) -> None:
+        self._answers.discard(answer)
+        self._in_flight.release(writes)
+        if answer.cancelled():
+            return
+        if (error := answer.exception()) is not None:
+            self._to_bury.put_nowait(error)
+        elif refusals := answer.result():
+            first = next(iter(refusals.values()))
+            self.give_up(record, Cause.refused(first, record.attempts + 1))
+        else:
+            self._settlement.settle([record])
