@@ -240,6 +240,18 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowCall:
+    """One call for a tumbling window: its bounds (epoch seconds), the state so far (JSON), and which call it is."""
+
+    shard_id: ShardId
+    start_s: float
+    end_s: float
+    state: Mapping[str, Any]
+    is_final: bool = False
+    is_terminated_early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FailedAttempt:
     """One failed call that a buried record was in: when it ended, with how many records, and the class of the error."""
 

@@ -26,6 +26,7 @@ from headrace.model import (
     ShardId,
     StreamDescription,
     TrimHorizon,
+    WindowCall,
 )
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
 
@@ -157,18 +158,6 @@ class BatchContext:
 
     request_id: str
     window: WindowCall | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WindowCall:
-    """One call for a tumbling window: its bounds (epoch seconds), the state so far (JSON), and which call it is."""
-
-    shard_id: ShardId
-    start_s: float
-    end_s: float
-    state: Mapping[str, Any]
-    is_final: bool = False
-    is_terminated_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,8 @@ class Fleet:
     members: dict[str, Member] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     produced: int = 0
+    look_s: float = 0.01
+    """How often `until` looks, in virtual time: each look costs real time."""
     newest: dict[ShardId, int] = field(default_factory=dict)
     """Sequence number of the last record put, by shard."""
 
@@ -180,7 +182,7 @@ class Fleet:
                 if member.task.done():
                     await member.task
             assert self.clock.now() < deadline, f"not within {within_s:g} s: {self.leases()}"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(self.look_s)
 
     @property
     def written(self) -> list[int]:

@@ -8,6 +8,7 @@ its first record was taken in, or the record that would make an encoded event la
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from zlib import crc32
@@ -62,13 +63,20 @@ class Lane(Generic[T]):
             return Instant(float("-inf"))
         return Instant(self._items[0][2] + self._rules.window_s)
 
-    def take(self) -> list[T]:
-        """The next batch, in order; empty when there is nothing. An item larger than an event goes alone."""
+    def first(self) -> T | None:
+        """The item that waits longest."""
+        return self._items[0][0] if self._items else None
+
+    def take(self, belongs: Callable[[T], bool] = lambda _: True) -> list[T]:
+        """The next batch, in order; empty when there is nothing. An item larger than an event goes alone.
+
+        It ends before the first item that does not belong to it.
+        """
         batch: list[T] = []
         taken = 0
         while self._items and len(batch) < self._rules.size:
             item, size, _ = self._items[0]
-            if batch and self._room is not None and taken + size > self._room:
+            if (batch and self._room is not None and taken + size > self._room) or not belongs(item):
                 break
             self._items.popleft()
             batch.append(item)

@@ -50,6 +50,12 @@ META: Final = "M"
 BUCKETS: Final = 16
 """Partitions of a stream's lease rows: 1,000 write units each."""
 
+RATE_MATTERS: Final = 4.0
+"""A throughput that fell this many times below the one in the row is worth a write: the planner goes by it."""
+
+UP_TO_MATTERS_S: Final = 3600.0
+"""So is a time of day up to which everything was read that is this old: retention is a day at least."""
+
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 
@@ -97,17 +103,24 @@ class Progress:
     """What an owner tells of its shard.
 
     Everything up to `reached` is settled, and all that arrived before `up_to_s` (epoch seconds); `rate` is the
-    throughput in bytes/s.
+    throughput in bytes/s. `windows` is what is kept of tumbling windows (`core.windows`), None without them.
     """
 
     reached: Checkpoint
     up_to_s: float
     rate: float = 0.0
+    windows: str | None = None
 
     @property
     def attributes(self) -> dict[str, Value]:
         """As they stand in the lease's row."""
         return {"ck": self.reached.encode(), "upTo": round(self.up_to_s, 3), "tput": round(self.rate)}
+
+    def is_news_after(self, written: Progress) -> bool:
+        """Whether a row that shows `written` is worth bringing up to date."""
+        moved = self.reached != written.reached or self.windows != written.windows
+        fell = written.rate > RATE_MATTERS * self.rate + 1
+        return moved or fell or self.up_to_s - written.up_to_s >= UP_TO_MATTERS_S
 
 
 def checkpoint(stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: Progress) -> UpdateRow:

@@ -13,36 +13,32 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from headrace.core import lease_rows, leases
+from headrace.core import lease_rows, leases, windows
+from headrace.core.throughput import Rate
 from headrace.errors import AwsError, LeaseLost, Retryable
 from headrace.flow.persist import persist
 from headrace.flow.releases import Releases
 from headrace.flow.term import Term
-from headrace.model import Checkpoint, Instant, WorkerId
+from headrace.model import Checkpoint, WorkerId
 from headrace.ports import Ports
-from headrace.rows import Applied, Outcome, Refused
+from headrace.rows import Applied, Outcome, Refused, TransactionRefused
 from headrace.tasks import is_set_within
 
 log = structlog.get_logger(__name__)
 
-RATE_MEMORY_S: Final = 60.0
-"""Over how long a shard's throughput is averaged, for the planner."""
-
 IDLE_S: Final = 60.0
 """After this long without a checkpoint a shard looks whether its row tells something that holds no longer."""
 
-RATE_MATTERS: Final = 4.0
-"""A throughput that fell this many times below the one in the row is worth a write: the planner goes by it."""
-
-UP_TO_MATTERS_S: Final = 3600.0
-"""So is a time of day up to which everything was read that is this old: retention is a day at least."""
-
 
 class SettledUpTo(NamedTuple):
-    """Everything up to `mark` is settled, and so is all that arrived before `up_to_s` (epoch seconds)."""
+    """Everything up to `mark` is settled, and so is all that arrived before `up_to_s` (epoch seconds).
+
+    `windows` is what has to be kept of tumbling windows at `mark`, None without them.
+    """
 
     mark: Checkpoint
     up_to_s: float
+    windows: str | None = None
 
 
 class Checkpoints:
@@ -73,24 +69,33 @@ class Checkpoints:
         Raises LeaseLost.
         """
         progress = self._progress()
-        if not self._is_news(progress):
+        if not progress.is_news_after(self._written):
             return True
         shard = self._term.lease.shard_id
-        request = leases.checkpoint(self._stream, shard, self._me, self._term.epoch, progress)
         try:
-            outcome = await self._ports.table.apply(request)
+            outcome = await self._write(progress)
         except Retryable as error:
             log.info("checkpoint_unanswered", shard=shard, error=str(error))
             return False
         except AwsError as error:
             log.error("checkpoint_refused", shard=shard, error=str(error))  # noqa: TRY400 - one line
             return False
-        if isinstance(outcome, Refused) and not lease_rows.is_owned(outcome.row, self._me, self._term.epoch):
+        if outcome is not None and not lease_rows.is_owned(outcome.row, self._me, self._term.epoch):
             self._term.end()
             raise LeaseLost(f"{shard}: another worker owns the lease")
         self._written = progress
         self._ports.observer.checkpoint_written(shard)
         return True
+
+    async def _write(self, progress: leases.Progress) -> Refused | None:
+        shard = self._term.lease.shard_id
+        request = leases.checkpoint(self._stream, shard, self._me, self._term.epoch, progress)
+        if progress.windows is None:
+            outcome = await self._ports.table.apply(request)
+            return outcome if isinstance(outcome, Refused) else None
+        both = (request, windows.keep(self._stream, shard, self._me, progress.reached, progress.windows))
+        answer = await self._ports.table.transact(both, leases.end_token(self._stream, both))
+        return answer.refused[0] if isinstance(answer, TransactionRefused) else None
 
     def count(self, size: int) -> None:
         """Bytes were settled."""
@@ -101,15 +106,17 @@ class Checkpoints:
 
         With `shun`, others go first: this worker got nowhere with the shard.
         """
+        progress = await self._final()
         self._term.end()
-        shard, progress = self._term.lease.shard_id, self._progress()
+        shard = self._term.lease.shard_id
         request = leases.release(self._stream, shard, self._me, self._term.epoch, progress, shun=shun)
         self._tell("released", await releases.apply(request))
 
     async def hand_over(self, heir: WorkerId) -> None:
         """Pass the lease on to `heir` with the final checkpoint. The term is over before the request is sent."""
+        progress = await self._final()
         self._term.end()
-        shard, progress = self._term.lease.shard_id, self._progress()
+        shard = self._term.lease.shard_id
         request = leases.hand_over(self._stream, shard, self._me, self._term.epoch, progress, heir)
         outcome = await persist("hand_over", lambda: self._ports.table.apply(request), self._ports.chance)
         self._tell("handed_over", outcome)
@@ -122,31 +129,13 @@ class Checkpoints:
         else:
             log.warning("lease_gone", shard=shard, epoch=self._term.epoch, transition=transition)
 
+    async def _final(self) -> leases.Progress:
+        """What the last write may tell: a position without what is kept of its windows would lose them."""
+        progress = self._progress()
+        if progress.windows is None or await self.flush():
+            return progress
+        return self._written
+
     def _progress(self) -> leases.Progress:
-        mark, up_to_s = self._reached()
-        return leases.Progress(mark, up_to_s, self._rate.now(self._ports.clock.now()))
-
-    def _is_news(self, progress: leases.Progress) -> bool:
-        written = self._written
-        fell = written.rate > RATE_MATTERS * progress.rate + 1
-        return progress.reached != written.reached or fell or progress.up_to_s - written.up_to_s >= UP_TO_MATTERS_S
-
-
-class Rate:
-    """Throughput of one shard in bytes/s, averaged over about a minute."""
-
-    def __init__(self, rate: float, since: Instant) -> None:
-        self._rate = rate
-        self._since = since
-        self._bytes = 0
-
-    def count(self, size: int) -> None:
-        """Bytes were settled."""
-        self._bytes += size
-
-    def now(self, now: Instant) -> float:
-        """The average until now."""
-        elapsed = max(now - self._since, 1e-3)
-        self._rate += min(elapsed / RATE_MEMORY_S, 1.0) * (self._bytes / elapsed - self._rate)
-        self._bytes, self._since = 0, now
-        return self._rate
+        mark, up_to_s, kept = self._reached()
+        return leases.Progress(mark, up_to_s, self._rate.now(self._ports.clock.now()), kept)

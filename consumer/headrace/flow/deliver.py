@@ -74,6 +74,14 @@ class RecordDelivery:
         self._submissions: asyncio.Queue[Consignment] = asyncio.Queue(SUBMISSIONS)
         self._answers: set[asyncio.Future[Mapping[int, Refusal]]] = set()
 
+    async def resume(self) -> None:
+        """Nothing is kept beside the checkpoint."""
+
+    @property
+    def kept(self) -> None:
+        """Likewise."""
+        return None
+
     @property
     def waiting(self) -> int:
         """Records that are in no batch yet."""

@@ -57,6 +57,14 @@ class AsyncDelivery:
         self._working: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
+    async def resume(self) -> None:
+        """Nothing is kept beside the checkpoint."""
+
+    @property
+    def kept(self) -> None:
+        """Likewise."""
+        return None
+
     @property
     def waiting(self) -> int:
         """Records that are in no batch yet."""

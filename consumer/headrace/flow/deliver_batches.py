@@ -8,24 +8,18 @@ other; the tracker keeps the checkpoint at the lowest record that is open in any
 from __future__ import annotations
 
 import asyncio
-from typing import TypeAlias
 
-from headrace.core.lane import EventLimit, Lane, lane_of
+from headrace.core.lane import Lane, lane_of
 from headrace.core.portions import PortionRules
-from headrace.flow.bury import Cause
-from headrace.flow.consignment import Waiting
+from headrace.flow.intake import Intake, Taken
 from headrace.flow.invoke import Invoker
 from headrace.flow.lane_batch import LaneBatch, LaneWork
 from headrace.flow.settlement import Settlement
-from headrace.flow.sieve import Sieve
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record
 from headrace.ports import BatchHandler
 from headrace.tasks import TaskGroup
-
-Taken: TypeAlias = tuple[Waiting, Cause | None]
-"""A record in a lane, and why it will be buried without a call, if it will."""
 
 
 class BatchDelivery:
@@ -37,19 +31,23 @@ class BatchDelivery:
         self.moved = settlement.moved
         self._shard = term.lease.shard_id
         self._clock = place.ports.clock
-        self._sieve = Sieve(self._shard, place)
-        self._settlement = settlement
         self._wake = wake
-        self._size_of = handler.size_of
-        rules = place.rules.lanes
-        # the comma that `size_of` counts for every record is not there before the first one
-        self._limit = EventLimit(rules.bytes, handler.overhead - 1) if handler.size_of is not None else EventLimit()
-        self._lanes: list[Lane[Taken]] = [Lane(place.rules.batch, self._limit) for _ in range(rules.count)]
-        portions = PortionRules(place.rules.retry, rules.bisect)
+        self._intake = Intake(self._shard, place, settlement, handler)
+        rules = place.rules
+        self._lanes: list[Lane[Taken]] = [Lane(rules.batch, self._intake.limit) for _ in range(rules.lanes.count)]
+        portions = PortionRules(rules.retry, rules.lanes.bisect)
         self._work = LaneWork(place.ports, portions, Invoker(term, place, handler), settlement)
         self._tasks = TaskGroup()
         self._batches: dict[int, LaneBatch] = {}
         """What is in progress, by lane."""
+
+    async def resume(self) -> None:
+        """Nothing is kept beside the checkpoint."""
+
+    @property
+    def kept(self) -> None:
+        """Likewise."""
+        return None
 
     @property
     def waiting(self) -> int:
@@ -62,7 +60,7 @@ class BatchDelivery:
         return sum(batch.retrying for batch in self._batches.values())
 
     @property
-    def oldest_waiting_arrival_s(self) -> float | None:
+    def oldest_waiting_arrival_s(self) -> None:
         """None, likewise."""
         return None
 
@@ -74,20 +72,9 @@ class BatchDelivery:
     def take_in(self, records: list[Record]) -> None:
         """The records of a page."""
         now = self._clock.now()
-        span = self._settlement.admit(records)
-        sifted = self._sieve.filter(dict(enumerate(records)))
-        batch = [Waiting(span, index, record) for index, record in enumerate(records)]
-        if sifted.left_out:
-            self._settlement.leave_out([batch[index] for index in sorted(sifted.left_out)])
-        for one in batch:
-            if one.index not in sifted.left_out:
-                self._assign(one, sifted.causes.get(one.index), now)
-
-    def _assign(self, one: Waiting, cause: Cause | None, now: Instant) -> None:
-        size = 0 if self._size_of is None or cause is not None else self._size_of(one.record)
-        if self._limit.bytes is not None and self._limit.is_too_large(size):
-            cause, size = Cause.too_large(self._limit.overhead + size, self._limit.bytes), 0
-        self._lanes[lane_of(one.record.partition_key, len(self._lanes))].add((one, cause), size, now)
+        for taken in self._intake.take_in(records):
+            lane = lane_of(taken.record.record.partition_key, len(self._lanes))
+            self._lanes[lane].add(taken, taken.size, now)
 
     def next_due(self) -> Instant | None:
         """When a lane that is free has a batch to begin."""

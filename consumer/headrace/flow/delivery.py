@@ -11,6 +11,7 @@ from headrace.flow.bury import Burial
 from headrace.flow.deliver import RecordDelivery
 from headrace.flow.deliver_async import AsyncDelivery
 from headrace.flow.deliver_batches import BatchDelivery
+from headrace.flow.deliver_windows import WindowedDelivery
 from headrace.flow.settlement import Settlement
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
@@ -23,6 +24,13 @@ class Delivery(Protocol):
 
     moved: asyncio.Event
     """Set when records were settled."""
+
+    async def resume(self) -> None:
+        """Read what is kept beside the checkpoint, before any record is taken in."""
+
+    @property
+    def kept(self) -> str | None:
+        """What is to be written beside the checkpoint, as of now; None where there is nothing of the kind."""
 
     @property
     def waiting(self) -> int:
@@ -69,12 +77,18 @@ def open_delivery(
     burial: Burial,
     let_go: Callable[[int], None],
     wake: asyncio.Event,
+    read_up_to_s: Callable[[], float],
 ) -> Delivery:
-    """The delivery of one shard. `let_go` gets the bytes of settled records; `wake` is set when more may be due."""
+    """The delivery of one shard. `let_go` gets the bytes of settled records; `wake` is set when more may be due.
+
+    `read_up_to_s` is the time of day up to which everything was read.
+    """
     handler, observer, shard = place.ports.handler, place.ports.observer, term.lease.shard_id
     if isinstance(handler, Handler) and not handler.is_async:
         return RecordDelivery(term, place, tracker, burial, let_go, handler)
     settlement = Settlement(shard, tracker, burial, observer, let_go)
     if isinstance(handler, Handler):
         return AsyncDelivery(term, place, settlement, wake, handler)
+    if place.rules.lanes.tumbling_s:
+        return WindowedDelivery(term, place, settlement, wake, handler, read_up_to_s)
     return BatchDelivery(term, place, settlement, wake, handler)

@@ -29,8 +29,8 @@ from headrace.flow.blame import Told, failure_of, is_meant_for_us
 from headrace.flow.consignment import Writes
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import Delete, Put, Record
-from headrace.ports import BatchContext, BatchHandler, WindowCall
+from headrace.model import Delete, Put, Record, WindowCall
+from headrace.ports import BatchContext, BatchHandler
 from headrace.tasks import all_of
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from headrace.core.answers import PartialFailure, WholeFailure
 from headrace.core.batch_in_progress import BatchInProgress, Call, Done, WaitUntil
@@ -14,14 +14,28 @@ from headrace.core.verdict import RECORD_AGE_EXCEEDED, WRITE_REFUSED
 from headrace.flow.blame import Told
 from headrace.flow.bury import TOO_OLD, Cause
 from headrace.flow.consignment import Waiting
-from headrace.flow.invoke import Invoker
+from headrace.flow.intake import Taken
+from headrace.flow.invoke import Invocation, Invoker
 from headrace.flow.settlement import Settlement
-from headrace.model import FailedAttempt
+from headrace.model import FailedAttempt, WindowCall
 from headrace.ports import Ports
 from headrace.tasks import is_set_within
 
 ITEM_FAILURE: Final = "BatchItemFailure"
 """The class of error that stands for a record which the handler's answer named."""
+
+
+class Carrier(Protocol):
+    """Carries a state from one call to the next."""
+
+    def call(self) -> WindowCall:
+        """What the next call is told."""
+
+    def take(self, invocation: Invocation) -> Invocation:
+        """The invocation, as a failure where it brought no state."""
+
+    def carry(self, invocation: Invocation) -> None:
+        """Its records are about to be settled: what it brought is the state from now on."""
 
 
 class LaneWork:
@@ -38,10 +52,11 @@ class LaneWork:
 class LaneBatch:
     """Records of one lane, in order; those with a cause are buried without a call."""
 
-    def __init__(self, work: LaneWork, taken: Sequence[tuple[Waiting, Cause | None]]) -> None:
+    def __init__(self, work: LaneWork, taken: Sequence[Taken], carrier: Carrier | None = None) -> None:
         self._work = work
-        self._uncalled = [(one, cause) for one, cause in taken if cause is not None]
-        self._records = [one for one, cause in taken if cause is None]
+        self._carrier = carrier
+        self._uncalled = [(one.record, one.cause) for one in taken if one.cause is not None]
+        self._records = [one.record for one in taken if one.cause is None]
         self._batch = BatchInProgress([one.record for one in self._records], work.rules)
         self._request_id = ""
         self._has_failed = False
@@ -71,11 +86,16 @@ class LaneBatch:
                     assert_never(step)
 
     async def _call(self, call: Call) -> None:
-        invocation = await self._work.invoker.invoke(call.records)
+        carrier = self._carrier
+        invocation = await self._work.invoker.invoke(call.records, carrier.call() if carrier is not None else None)
+        if carrier is not None:
+            invocation = carrier.take(invocation)
         self._request_id = invocation.request_id
         ports = self._work.ports
         wall_s = ports.clock.wall().timestamp()
         verdict = self._batch.answered(invocation.answer, ports.clock.now(), wall_s, ports.chance())
+        if carrier is not None and isinstance(verdict, Settle | GoOn):
+            carrier.carry(invocation)
         await self._obey(verdict)
 
     async def _obey(self, verdict: Verdict) -> None:

@@ -53,7 +53,9 @@ class ShardRun:
         )
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         burial = Burial(place.me, place.losses.description, term, ports)
-        self._delivery = open_delivery(term, place, self._tracker, burial, self._settled, self._wake)
+        self._delivery = open_delivery(
+            term, place, self._tracker, burial, self._settled, self._wake, lambda: self._fetcher.reading.up_to_s
+        )
 
     @property
     def shard(self) -> ShardId:
@@ -69,6 +71,7 @@ class ShardRun:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
         self._place.ports.observer.shard_opened(self._term.lease.shard_id, self.status)
         try:
+            await self._delivery.resume()
             await self._process()
             await self._conclude()
         finally:
@@ -113,7 +116,8 @@ class ShardRun:
     def _reached(self) -> SettledUpTo:
         """How far everything is settled: as a position, and as a time of day."""
         oldest = self._oldest_open_arrival_s
-        return SettledUpTo(self._tracker.mark, self._fetcher.reading.up_to_s if oldest is None else oldest)
+        up_to_s = self._fetcher.reading.up_to_s if oldest is None else oldest
+        return SettledUpTo(self._tracker.mark, up_to_s, self._delivery.kept)
 
     async def _process(self) -> None:
         """Fetch, batch, deliver, settle and checkpoint, side by side, until there is nothing more to do here."""

@@ -1,0 +1,54 @@
+"""What becomes of records on their way into lanes: left out by a filter, to be buried without a call, or to be handled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from headrace.core.lane import EventLimit
+from headrace.flow.bury import Cause
+from headrace.flow.consignment import Waiting
+from headrace.flow.settlement import Settlement
+from headrace.flow.sieve import Sieve
+from headrace.flow.workplace import Workplace
+from headrace.model import Record, ShardId
+from headrace.ports import BatchHandler
+
+
+class Taken(NamedTuple):
+    """A record in a lane, why it will be buried without a call, if it will, and what it takes of an event, in bytes."""
+
+    record: Waiting
+    cause: Cause | None
+    size: int
+
+
+class Intake:
+    """Of one shard: makes records known to the tracker, and measures them."""
+
+    def __init__(self, shard: ShardId, place: Workplace, settlement: Settlement, handler: BatchHandler) -> None:
+        self._sieve = Sieve(shard, place)
+        self._settlement = settlement
+        self._size_of = handler.size_of
+        # the comma that `size_of` counts for every record is not there before the first one
+        most = None if handler.size_of is None else place.rules.lanes.bytes
+        self.limit = EventLimit(most, handler.overhead - 1)
+
+    def take_in(self, records: Sequence[Record]) -> Iterator[Taken]:
+        """What is left of a page; the others are settled."""
+        span = self._settlement.admit(records)
+        sifted = self._sieve.filter(dict(enumerate(records)))
+        page = [Waiting(span, index, record) for index, record in enumerate(records)]
+        if sifted.left_out:
+            self._settlement.leave_out([page[index] for index in sorted(sifted.left_out)])
+        for one in page:
+            if one.index not in sifted.left_out:
+                yield self._measured(one, sifted.causes.get(one.index))
+
+    def _measured(self, one: Waiting, cause: Cause | None) -> Taken:
+        if self._size_of is None or self.limit.bytes is None or cause is not None:
+            return Taken(one, cause, 0)
+        size = self._size_of(one.record)
+        if self.limit.is_too_large(size):
+            return Taken(one, Cause.too_large(self.limit.overhead + size, self.limit.bytes), 0)
+        return Taken(one, None, size)
