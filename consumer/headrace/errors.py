@@ -23,6 +23,8 @@ class SettingsError(HeadraceError):
         super().__init__(f"{setting}{shown}: {problem}. {mend}")
         self.setting = setting
         self.value = value
+        self.problem = problem
+        self.mend = mend
 
 
 # --- the handler's two signals ---------------------------------------------------------------------------------------

@@ -23,6 +23,12 @@ class Returned(msgspec.Struct, frozen=True, tag="returned"):
     value_json: bytes
 
 
+class Wrote(msgspec.Struct, frozen=True, tag="wrote"):
+    """The batch handler returned writes: a list of Put and Delete, pickled, so that numbers and sets stay what they are."""
+
+    effects: bytes
+
+
 class Raised(msgspec.Struct, frozen=True, tag="raised"):
     """The handler raised; the traceback begins in the user's code. Message and traceback are cut where they are huge."""
 
@@ -30,6 +36,9 @@ class Raised(msgspec.Struct, frozen=True, tag="raised"):
     message: str
     traceback: str
     was_out_of_memory: bool = False
+    asks: str = ""
+    """`reject` or `retry` where a batch handler raised headrace's own Reject or Retry."""
+    after_s: float | None = None
 
 
 class Unserializable(msgspec.Struct, frozen=True, tag="unserializable"):
@@ -53,7 +62,7 @@ class Crashed(msgspec.Struct, frozen=True):
 
 
 Failure: TypeAlias = Raised | Unserializable | TimedOut | Crashed
-Answer: TypeAlias = Returned | Failure
+Answer: TypeAlias = Returned | Wrote | Failure
 
 
 def error_of(failure: Failure) -> tuple[str, str]:

@@ -16,8 +16,9 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,18 @@ from headrace.handlers.lambda_context import LambdaContext
 from headrace.handlers.lambda_loading import Function, load
 from headrace.handlers.lambda_logging import RequestStamp, set_up_logging
 from headrace.handlers.lambda_result import marshal
-from headrace.handlers.lambda_wire import LENGTH, Call, FromChild, Load, Ready, Unusable, frame, length_of, to_child
+from headrace.handlers.lambda_wire import (
+    LENGTH,
+    BatchCall,
+    Call,
+    FromChild,
+    Load,
+    Ready,
+    Unusable,
+    frame,
+    length_of,
+    to_child,
+)
 
 PR_SET_PDEATHSIG: Final = 1
 """prctl(2)."""
@@ -48,7 +60,7 @@ class Channel:
         self._incoming = self._socket.makefile("rb")
         self._owner = os.getpid()
 
-    def messages(self) -> Iterator[Load | Call]:
+    def messages(self) -> Iterator[Load | Call | BatchCall]:
         """One after the other, until the worker ends the stream."""
         while prefix := self._incoming.read(LENGTH.size):
             yield to_child.decode(self._incoming.read(length_of(prefix)))
@@ -84,17 +96,26 @@ def _serve(channel: Channel) -> None:
         if not isinstance(order, Load):
             raise TypeError(f"{type(order).__name__} before Load")
         stamp = _furnish()
-        function = load(order.handler, os.environ["LAMBDA_TASK_ROOT"])
-        if isinstance(function, Unusable):
-            channel.send(function)
+        run = _runner(order, stamp)
+        if isinstance(run, Unusable):
+            channel.send(run)
             return
         channel.send(Ready())
         for call in messages:
-            if isinstance(call, Call):
-                channel.send(_answer(function, call, order.function_arn, stamp))
+            if isinstance(call, Call | BatchCall):
+                channel.send(run(call))
 
 
-def _answer(function: Function, call: Call, arn: str, stamp: RequestStamp) -> Returned | Raised | Unserializable:
+def _runner(order: Load, stamp: RequestStamp) -> Callable[[Any], FromChild] | Unusable:
+    if order.takes_batches:
+        from headrace.handlers.batch_function import load_batch  # noqa: PLC0415 - a Lambda handler pays for none of it
+
+        return load_batch(order.handler, _raised)
+    function = load(order.handler, os.environ["LAMBDA_TASK_ROOT"])
+    return function if isinstance(function, Unusable) else partial(_answer, function, order.function_arn, stamp)
+
+
+def _answer(function: Function, arn: str, stamp: RequestStamp, call: Call) -> Returned | Raised | Unserializable:
     """Call the handler. What is no Exception (SystemExit, KeyboardInterrupt) ends the process, as in Lambda."""
     context = LambdaContext(call.request_id, arn, call.limit_s)
     os.environ["_X_AMZN_TRACE_ID"] = _unsampled_trace()

@@ -29,6 +29,8 @@ class LambdaFunction:
     limit_s: float = DEFAULT_LIMIT_S
     memory_mb: int = LOWEST_MEMORY_MB
     version: str = "$LATEST"
+    takes_batches: bool = False
+    """It is a batch handler and not Lambda's: `handle(batch)` with the records as they are."""
 
     @property
     def region(self) -> str:

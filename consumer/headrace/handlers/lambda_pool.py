@@ -22,7 +22,7 @@ from headrace.errors import SettingsError
 from headrace.handlers.lambda_answers import Answer, Crashed, Raised, TimedOut, error_of
 from headrace.handlers.lambda_function import FORM, LambdaFunction, environment, split_name
 from headrace.handlers.lambda_process import LambdaProcess, NotInvoked
-from headrace.handlers.lambda_wire import Call, Ready, Unusable
+from headrace.handlers.lambda_wire import BatchCall, Call, Ready, Unusable
 from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,13 @@ class LambdaPool:
 
         The time limit counts from then on. Cancelling this kills the process: its work may be half done.
         """
-        call = Call(request_id or str(uuid.uuid4()), self._function.limit_s, event)
+        return await self._call(Call(request_id or str(uuid.uuid4()), self._function.limit_s, event))
+
+    async def call_batch(self, records: bytes, request_id: str) -> Answer:
+        """Likewise a batch handler, with pickled records."""
+        return await self._call(BatchCall(request_id, self._function.limit_s, records))
+
+    async def _call(self, call: Call | BatchCall) -> Answer:
         for _ in range(MOST_TRIES):
             process = await self._free_process()
             with suppress(NotInvoked):

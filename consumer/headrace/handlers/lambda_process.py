@@ -24,6 +24,7 @@ from headrace.handlers.lambda_answers import Answer, Crashed, TimedOut
 from headrace.handlers.lambda_function import LambdaFunction
 from headrace.handlers.lambda_wire import (
     LENGTH,
+    BatchCall,
     Call,
     FromChild,
     Load,
@@ -82,7 +83,8 @@ class LambdaProcess:
             theirs.close()
         ours.setblocking(False)
         started = cls(process, ours)
-        started._tell(Load(function.handler, function.arn(environment["AWS_LAMBDA_FUNCTION_NAME"])))
+        arn = function.arn(environment["AWS_LAMBDA_FUNCTION_NAME"])
+        started._tell(Load(function.handler, arn, function.takes_batches))
         return started
 
     @property
@@ -104,7 +106,7 @@ class LambdaProcess:
             return answer
         raise TypeError(f"{type(answer).__name__} before any call")
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: Call | BatchCall) -> Answer:
         """Call the handler; one call at a time. Raises NotInvoked.
 
         Cancelling this kills the process, as a call that does not answer in time does.
@@ -117,7 +119,9 @@ class LambdaProcess:
         self.answered += 1
         return answer
 
-    async def _answer_within(self, limit_s: float, call: Call | None = None) -> FromChild | Crashed | TimedOut:
+    async def _answer_within(
+        self, limit_s: float, call: Call | BatchCall | None = None
+    ) -> FromChild | Crashed | TimedOut:
         self._is_calling = True
         has_answered = False
         try:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from headrace.handlers.lambda_answers import Raised, Returned, Unserializable
+from headrace.handlers.lambda_answers import Raised, Returned, Unserializable, Wrote
 
 LENGTH: Final = struct.Struct(">I")
 
@@ -25,6 +25,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
     handler: str
     function_arn: str
+    takes_batches: bool = False
 
 
 class Call(msgspec.Struct, frozen=True, tag="call"):
@@ -33,6 +34,14 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     request_id: str
     limit_s: float
     event: bytes
+
+
+class BatchCall(msgspec.Struct, frozen=True, tag="batch"):
+    """Call the batch handler with these records, pickled: their numbers are larger than MessagePack's."""
+
+    request_id: str
+    limit_s: float
+    records: bytes
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -46,12 +55,12 @@ class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
     mend: str
 
 
-ToChild: TypeAlias = Load | Call
-FromChild: TypeAlias = Ready | Unusable | Returned | Raised | Unserializable
+ToChild: TypeAlias = Load | Call | BatchCall
+FromChild: TypeAlias = Ready | Unusable | Returned | Wrote | Raised | Unserializable
 
-to_child: Final = msgspec.msgpack.Decoder(Load | Call)
+to_child: Final = msgspec.msgpack.Decoder(Load | Call | BatchCall)
 from_child: Final[msgspec.msgpack.Decoder[FromChild]] = msgspec.msgpack.Decoder(
-    Ready | Unusable | Returned | Raised | Unserializable
+    Ready | Unusable | Returned | Wrote | Raised | Unserializable
 )
 """Both raise `msgspec.DecodeError` for anything else."""
 

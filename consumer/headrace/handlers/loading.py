@@ -11,7 +11,8 @@ import inspect
 import sys
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -25,16 +26,50 @@ _FORM: Final = "Write it as module:function"
 
 
 def load(spec: str, setting: str = SETTING) -> Handler:
-    """The user's function as a handler. Raises SettingsError, under the name `setting`, for whatever is wrong with it."""
-    try:
-        target = _attribute(_module(spec), spec)
-        _check_callable(target)
+    """The user's function as a record handler. Raises SettingsError, under the name `setting`, for what is wrong with it."""
+    return record_handler(find(spec, setting), spec, setting)
+
+
+def find(spec: str, setting: str = SETTING) -> Any:
+    """What the spec names, imported. Raises SettingsError."""
+    with _told(spec, setting):
+        return _attribute(_module(spec), spec)
+
+
+def annotation_of(target: Any, spec: str, setting: str = SETTING) -> Any:
+    """What the first parameter is annotated with, evaluated. Raises SettingsError where that cannot be."""
+    with _told(spec, setting):
+        return _annotation(target)
+
+
+def record_handler(target: Any, spec: str, setting: str = SETTING) -> Handler:
+    """A function that is called with one record. Raises SettingsError for what is wrong with it."""
+    with _told(spec, setting):
+        _check_callable(target, "handle(record)")
         read = _reader(_annotation(target))
-    except _Unusable as unusable:
-        raise SettingsError(setting, spec, unusable.problem, unusable.mend) from unusable.__cause__
-    is_async = _is_async(target)
+    is_async = is_async_function(target)
     call = target if read is None else _reading(target, read, is_async=is_async)
     return Handler(name=spec, call=call, is_async=is_async)
+
+
+def batch_reader(target: Any, spec: str, setting: str = SETTING) -> Reader | None:
+    """How the records of a batch are read for a function that takes them all; None where it takes them as they are.
+
+    Raises SettingsError for what is wrong with it.
+    """
+    with _told(spec, setting):
+        _check_callable(target, "handle(batch)")
+        annotation = _annotation(target)
+        elements = typing.get_args(annotation)
+        return _reader(elements[0]) if elements else None
+
+
+@contextmanager
+def _told(spec: str, setting: str) -> Iterator[None]:
+    try:
+        yield
+    except _Unusable as unusable:
+        raise SettingsError(setting, spec, unusable.problem, unusable.mend) from unusable.__cause__
 
 
 class _Unusable(Exception):  # noqa: N818 - never leaves this module
@@ -80,7 +115,7 @@ def _attribute(module: Any, spec: str) -> Any:
     return found
 
 
-def _check_callable(target: Any) -> None:
+def _check_callable(target: Any, form: str) -> None:
     if isinstance(target, type):
         raise _Unusable("is a class", "Name a function, or an object of the class with __call__")
     if not callable(target):
@@ -92,7 +127,7 @@ def _check_callable(target: Any) -> None:
         inspect.signature(target).bind(object())
     except TypeError:
         shown = str(inspect.signature(target))
-        raise _Unusable(f"cannot be called with one argument, it takes {shown}", "Make it handle(record)") from None
+        raise _Unusable(f"cannot be called with one argument, it takes {shown}", f"Make it {form}") from None
     except ValueError:
         return  # a builtin without a signature: called as it is
 
@@ -105,7 +140,8 @@ def _function(target: Any) -> Any:
     return target if inspect.isroutine(target) else type(target).__call__
 
 
-def _is_async(target: Any) -> bool:
+def is_async_function(target: Any) -> bool:
+    """Whether calling it gives something to await."""
     return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(_function(target))
 
 
