@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import random
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import structlog
@@ -20,34 +18,31 @@ import uvloop
 
 import headrace
 from headrace.aws.batch_write import MOST_WRITES
-from headrace.aws.channel import open_channel
 from headrace.aws.dead_letters import DeadLetterTable
-from headrace.aws.key_schema import KeySchema, describe_keys
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
-from headrace.aws.patience import Patience
-from headrace.aws.serving_table import ServingTable
-from headrace.aws.session import Clients, aws_clients
-from headrace.aws.tables import ensure_table
+from headrace.aws.session import aws_clients
+from headrace.cli import parts
+from headrace.cli.parts import CHANCE
+from headrace.core.answers import Reports
 from headrace.core.batching import BatchRules
 from headrace.core.filters import Filters, NonJson, compile_filters
 from headrace.core.pacing import PaceRules
+from headrace.core.portions import Bisect
 from headrace.core.verdict import RetryRules
-from headrace.errors import Denied, NotFound, OrderLost, SettingsError, StreamReplaced
+from headrace.errors import OrderLost, SettingsError, StreamReplaced
 from headrace.flow.aside import OwnThread
 from headrace.flow.clock import SystemClock
 from headrace.flow.incarnation import WorkerRules
-from headrace.flow.persist import persist
 from headrace.flow.worker import Worker
-from headrace.flow.workplace import ShardRules
+from headrace.flow.workplace import LaneRules, ShardRules
 from headrace.loss import LossPolicy
 from headrace.model import StreamDescription
 from headrace.ops.endpoints import Answers, serve
 from headrace.ops.metrics import Metrics, process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
-from headrace.ports import Handler, Ports
+from headrace.ports import Ports
 from headrace.settings import Settings
-from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
@@ -60,8 +55,6 @@ ROUNDS: Final = 2
 RELEASE_S: Final = 1.0
 """What the release of the leases may take of the shutdown timeout: two calls and a nudge, several times over."""
 
-CHANCE: Final[Callable[[], float]] = random.SystemRandom().random
-
 
 def run(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT; the exit code. Raises SettingsError for what must be mended first."""
@@ -72,22 +65,25 @@ def run(settings: Settings) -> int:
 async def _main(settings: Settings) -> None:
     stop = asyncio.Event()
     _listen_for_signals(stop, settings.shutdown.timeout.total_seconds())
-    handler = _load_handler(settings)
+    parts.check_handler(settings)
     registry = process_registry()
     clock = SystemClock()
     async with aws_clients() as clients:
         stream = KinesisStream(clients.kinesis, settings.stream.name)
-        description = await _describe(stream, settings)
-        await _ensure_tables(clients, settings)
-        schema = await _serving_schema(clients, settings)
-        async with _sink(clients, settings, clock) as sink, open_nudges() as nudges:
+        description = await parts.describe_stream(stream, settings)
+        await parts.ensure_tables(clients, settings)
+        async with (
+            parts.open_handler(clients, settings, description) as handler,
+            parts.open_sink(clients, settings, clock) as sink,
+            open_nudges() as nudges,
+        ):
             lease_table = settings.lease.table
             ports = Ports(
                 stream=stream,
                 table=DynamoLeaseTable(clients.leases, lease_table),
                 sink=sink,
                 dead_letters=DeadLetterTable(clients.leases, settings.dead_letters.table),
-                handler=handler or _mapping(settings, schema, description),
+                handler=handler,
                 observer=Metrics(registry, clock, description.name),
                 clock=clock,
                 chance=CHANCE,
@@ -120,76 +116,7 @@ async def _work(worker: Worker, stop: asyncio.Event, description: StreamDescript
         raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(lost), mend) from lost
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
-async def _describe(stream: KinesisStream, settings: Settings) -> StreamDescription:
-    try:
-        return await persist("describe_stream", stream.describe, CHANCE, hopeless=(Denied, NotFound))
-    except NotFound as error:
-        mend = "Create it, or check the name, AWS_REGION and the account of the credentials"
-        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, "there is no such stream", mend) from error
-    except Denied as error:
-        mend = "Allow kinesis:DescribeStreamSummary on it"
-        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(error), mend) from error
-
-
-async def _ensure_tables(clients: Clients, settings: Settings) -> None:
-    create = settings.create_tables
-    await ensure_table(
-        clients.dynamodb, settings.lease.table, setting="HEADRACE_LEASE_TABLE", create=create, ttl_attribute="exp"
-    )
-    await ensure_table(
-        clients.dynamodb, settings.dead_letters.table, setting="HEADRACE_DEAD_LETTERS_DESTINATION", create=create
-    )
-
-
-async def _serving_schema(clients: Clients, settings: Settings) -> KeySchema:
-    table = settings.serving_table
-    try:
-        return await describe_keys(clients.dynamodb, table)
-    except NotFound as error:
-        mend = "Create it, or check the name, AWS_REGION and the account of the credentials"
-        raise SettingsError("HEADRACE_SINK_TABLE", table, "there is no such table", mend) from error
-    except Denied as error:
-        raise SettingsError("HEADRACE_SINK_TABLE", table, str(error), "Allow dynamodb:DescribeTable on it") from error
-
-
-def _load_handler(settings: Settings) -> Handler | None:
-    if settings.handler is None:
-        return None
-    from headrace.handlers.loading import load  # noqa: PLC0415 - user code is imported only where there is some
-
-    return load(settings.handler)
-
-
-def _mapping(settings: Settings, schema: KeySchema, description: StreamDescription) -> Handler:
-    from headrace.handlers.mapping import ItemRules, item_mapping  # noqa: PLC0415 - likewise
-
-    item = settings.item
-    rules = ItemRules(
-        key=item.key,
-        ttl_attribute=item.ttl_attribute,
-        ttl_after_s=item.ttl_after.total_seconds() if item.ttl_after is not None else 0.0,
-        sequence_attribute=item.sequence_attribute,
-        arrival_attribute=item.arrival_attribute,
-    )
-    return item_mapping(rules, dict(zip(schema.names, schema.types, strict=True)), description.name)
-
-
-@asynccontextmanager
-async def _sink(clients: Clients, settings: Settings, clock: SystemClock) -> AsyncIterator[ServingTable]:
-    """The sink with its writers running; they end after everything that submits to it."""
-    depth, timeout_s = settings.sink.depth, settings.timing.call_timeout_s
-    async with (
-        open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
-        TaskGroup() as tasks,
-    ):
-        sink = ServingTable(channel, clients.dynamodb, settings.serving_table, Patience(clock, CHANCE), depth=depth)
-        await sink.check()
-        writing = tasks.create_task(sink.run(), name="sink")
-        yield sink
-        writing.cancel()
+# --- rules ------------------------------------------------------------------------------------------------------------
 
 
 def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerRules:
@@ -205,6 +132,8 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
                 settings.retry.maximum_attempts,
                 _limit_s(settings),
             ),
+            lanes=_lane_rules(settings),
+            parks_keys=settings.retry.on_exhausted == "park_key",
             filters=_filters(settings),
             pace=PaceRules(settings.stream.poll_interval.total_seconds()),
             checkpoint_interval_s=settings.checkpoint.interval.total_seconds(),
@@ -217,6 +146,17 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
         deployment=settings.lease.deployment,
         on_loss=LossPolicy(settings.stream.on_loss),
         stall_s=settings.lease.stall.total_seconds(),
+    )
+
+
+def _lane_rules(settings: Settings) -> LaneRules:
+    batch = settings.batch
+    return LaneRules(
+        count=batch.parallelization_factor,
+        bytes=batch.bytes,
+        bisect=Bisect.AT_ONCE if settings.retry.bisect else Bisect.OFF,
+        reports=Reports(settings.retry.report_batch_item_failures),
+        tumbling_s=batch.tumbling_window.total_seconds(),
     )
 
 

@@ -95,6 +95,18 @@ async def open_handler(wanted: HandlerSpec, chance: Callable[[], float]) -> Asyn
             assert_never(kind)
 
 
+def check(wanted: HandlerSpec) -> None:
+    """Import what runs in this process, and see whether it can be called. Raises SettingsError."""
+    kind, target = _kind(wanted)
+    if wanted.has_windows and kind is not HandlerKind.LAMBDA:
+        problem, mend = f"is for Lambda handlers, and {wanted.spec} is a {kind} handler", "Leave it out"
+        raise SettingsError("HEADRACE_BATCH_TUMBLING_WINDOW", None, problem, mend)
+    if kind is HandlerKind.RECORD:
+        record_handler(target if target is not None else find(wanted.spec), wanted.spec)
+    elif kind is HandlerKind.BATCH:
+        batch_reader(target if target is not None else find(wanted.spec), wanted.spec)
+
+
 def _kind(wanted: HandlerSpec) -> tuple[HandlerKind, Any]:
     """The kind, and the function where it had to be imported to know."""
     by_name = kind_by_name(wanted.spec)

@@ -170,6 +170,9 @@ def _handler_conflicts(settings: Settings) -> Iterator[Problem]:
     window = settings.batch.tumbling_window
     if window % timedelta(seconds=1):
         yield Problem(("batch", "tumbling_window"), "is not in whole seconds", "Write it like 60s")
+    if window and settings.batch.parallelization_factor > 1:
+        problem = "is more than one, and tumbling windows have one state for a shard, in the order of its records"
+        yield Problem(("batch", "parallelization_factor"), problem, "Set it to 1, or leave batch.tumbling_window out")
 
 
 def _item_conflicts(settings: Settings) -> Iterator[Problem]:

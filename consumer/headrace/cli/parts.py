@@ -1,0 +1,157 @@
+"""Parts of a worker and of a redrive, made from the settings: what has to be there is looked at before anything starts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from headrace.aws.channel import open_channel
+from headrace.aws.key_schema import KeySchema, describe_keys
+from headrace.aws.kinesis import KinesisStream
+from headrace.aws.patience import Patience
+from headrace.aws.serving_table import ServingTable
+from headrace.aws.session import Clients
+from headrace.aws.tables import ensure_table
+from headrace.errors import Denied, NotFound, SettingsError
+from headrace.flow.clock import SystemClock
+from headrace.flow.persist import persist
+from headrace.model import Effect, Permit, StreamDescription
+from headrace.ports import BatchHandler, Handler, Refusal, Sink
+from headrace.settings import Settings
+from headrace.tasks import TaskGroup
+
+if TYPE_CHECKING:
+    from headrace.handlers.opening import HandlerSpec
+
+CHANCE: Final[Callable[[], float]] = random.SystemRandom().random
+
+MIB: Final = 2**20
+
+
+async def describe_stream(stream: KinesisStream, settings: Settings) -> StreamDescription:
+    """The stream as it is. Raises SettingsError where there is none, or where it may not be looked at."""
+    try:
+        return await persist("describe_stream", stream.describe, CHANCE, hopeless=(Denied, NotFound))
+    except NotFound as error:
+        mend = "Create it, or check the name, AWS_REGION and the account of the credentials"
+        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, "there is no such stream", mend) from error
+    except Denied as error:
+        mend = "Allow kinesis:DescribeStreamSummary on it"
+        raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(error), mend) from error
+
+
+async def ensure_tables(clients: Clients, settings: Settings) -> None:
+    """Make the lease table and the dead-letter table, unless they are there. Raises SettingsError."""
+    create = settings.create_tables
+    await ensure_table(
+        clients.dynamodb, settings.lease.table, setting="HEADRACE_LEASE_TABLE", create=create, ttl_attribute="exp"
+    )
+    await ensure_table(
+        clients.dynamodb, settings.dead_letters.table, setting="HEADRACE_DEAD_LETTERS_DESTINATION", create=create
+    )
+
+
+async def serving_schema(clients: Clients, settings: Settings) -> KeySchema:
+    """The keys of the serving table. Raises SettingsError where there is none, or where it may not be looked at."""
+    table = settings.serving_table
+    try:
+        return await describe_keys(clients.dynamodb, table)
+    except NotFound as error:
+        mend = "Create it, or check the name, AWS_REGION and the account of the credentials"
+        raise SettingsError("HEADRACE_SINK_TABLE", table, "there is no such table", mend) from error
+    except Denied as error:
+        raise SettingsError("HEADRACE_SINK_TABLE", table, str(error), "Allow dynamodb:DescribeTable on it") from error
+
+
+def check_handler(settings: Settings) -> None:
+    """Import a handler that the worker itself runs: it need not be on its way to AWS to find that it cannot."""
+    if settings.handler is not None:
+        from headrace.handlers.opening import check  # noqa: PLC0415 - user code is imported only where there is some
+
+        check(_spec(settings, ""))
+
+
+@asynccontextmanager
+async def open_handler(
+    clients: Clients, settings: Settings, description: StreamDescription
+) -> AsyncIterator[Handler | BatchHandler]:
+    """The user's handler, or the item mapping that stands in for it. Raises SettingsError."""
+    if settings.handler is None:
+        yield _mapping(settings, await serving_schema(clients, settings), description)
+        return
+    from headrace.handlers import opening  # noqa: PLC0415 - likewise
+
+    async with opening.open_handler(_spec(settings, description.arn), CHANCE) as handler:
+        if isinstance(handler, BatchHandler):
+            yield handler
+        else:
+            await serving_schema(clients, settings)
+            yield handler
+
+
+def _spec(settings: Settings, stream_arn: str) -> HandlerSpec:
+    from headrace.handlers.kinds import HandlerKind  # noqa: PLC0415 - likewise
+    from headrace.handlers.opening import HandlerSpec  # noqa: PLC0415 - likewise
+
+    return HandlerSpec(
+        spec=settings.handler or "",
+        name=settings.handler_name or settings.application,
+        stream_arn=stream_arn,
+        kind=None if settings.handler_kind == "auto" else HandlerKind(settings.handler_kind),
+        timeout_s=settings.handler_timeout.total_seconds(),
+        processes=settings.handler_processes,
+        threads=settings.handler_threads,
+        memory_mb=max(1, settings.handler_memory // MIB),
+        has_windows=settings.batch.tumbling_window > timedelta(0),
+    )
+
+
+def _mapping(settings: Settings, schema: KeySchema, description: StreamDescription) -> Handler:
+    from headrace.handlers.mapping import ItemRules, item_mapping  # noqa: PLC0415 - likewise
+
+    item = settings.item
+    rules = ItemRules(
+        key=item.key,
+        ttl_attribute=item.ttl_attribute,
+        ttl_after_s=item.ttl_after.total_seconds() if item.ttl_after is not None else 0.0,
+        sequence_attribute=item.sequence_attribute,
+        arrival_attribute=item.arrival_attribute,
+    )
+    return item_mapping(rules, dict(zip(schema.names, schema.types, strict=True)), description.name)
+
+
+@asynccontextmanager
+async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) -> AsyncIterator[Sink]:
+    """The sink with its writers running; they end after everything that submits to it."""
+    if settings.sink.table is None:
+        yield NoTable()
+        return
+    depth, timeout_s = settings.sink.depth, settings.timing.call_timeout_s
+    async with (
+        open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
+        TaskGroup() as tasks,
+    ):
+        sink = ServingTable(channel, clients.dynamodb, settings.sink.table, Patience(clock, CHANCE), depth=depth)
+        await sink.check()
+        writing = tasks.create_task(sink.run(), name="sink")
+        yield sink
+        writing.cancel()
+
+
+class NoTable:
+    """Implements `ports.Sink` where no table is named: whatever is to be written is refused, and its record buried."""
+
+    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:  # noqa: ARG002 - the port's
+        """Refuse them all."""
+        answer: asyncio.Future[Mapping[int, Refusal]] = asyncio.get_running_loop().create_future()
+        answer.set_result(
+            {
+                index: Refusal("the handler returned writes, and HEADRACE_SINK_TABLE names no table")
+                for index, _ in writes
+            }
+        )
+        return answer
