@@ -7,9 +7,9 @@ from textwrap import dedent
 import pytest
 
 from headrace.errors import SettingsError
-from headrace.handlers.lambda_answers import Returned
-from headrace.handlers.lambda_function import LambdaFunction
-from headrace.handlers.lambda_pool import PoolRules, open_lambda_pool
+from headrace.handlers.function import HandlerFunction
+from headrace.handlers.outcomes import Returned
+from headrace.handlers.pool import PoolRules, open_pool
 
 PREAMBLE = "import asyncio, os, sys, threading, time\n"
 numbers = itertools.count()
@@ -29,7 +29,7 @@ def module(tmp_path, monkeypatch):
 
 
 def function(name):
-    return LambdaFunction(name, "orders", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
+    return HandlerFunction(name, "orders", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 
 
 def never():
@@ -69,7 +69,7 @@ async def test_a_handler_that_cannot_be_used_is_told_before_anything_starts(modu
     spec = name.format(module(source))
     rules = PoolRules(start_s=0.5 if "sleep" in source else 20.0)
     with pytest.raises(SettingsError) as caught:
-        async with open_lambda_pool(function(spec), rules, never):
+        async with open_pool(function(spec), rules, never):
             pass
     text = str(caught.value)
     assert text.startswith(f"HEADRACE_HANDLER = {spec!r}: ")
@@ -81,7 +81,7 @@ async def test_a_thread_started_by_a_failing_import_does_not_hold_up_the_message
     """The process is killed once it has told."""
     name = module("threading.Thread(target=time.sleep, args=(60,)).start()\n1 / 0")
     with pytest.raises(SettingsError, match="ZeroDivisionError"):
-        async with asyncio.timeout(10), open_lambda_pool(function(f"{name}.handler"), PoolRules(), never):
+        async with asyncio.timeout(10), open_pool(function(f"{name}.handler"), PoolRules(), never):
             pass
 
 
@@ -97,5 +97,5 @@ async def test_a_thread_started_by_a_failing_import_does_not_hold_up_the_message
 )
 async def test_whatever_takes_two_arguments_is_a_handler(module, source):
     """Decorators and objects are taken at their word."""
-    async with open_lambda_pool(function(f"{module(source)}.handler"), PoolRules(), never) as pool:
+    async with open_pool(function(f"{module(source)}.handler"), PoolRules(), never) as pool:
         assert await pool.call(b"{}") == Returned(b"1")

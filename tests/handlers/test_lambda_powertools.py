@@ -6,9 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from headrace.handlers.lambda_answers import Raised, Returned
-from headrace.handlers.lambda_function import LambdaFunction
-from headrace.handlers.lambda_pool import PoolRules, open_lambda_pool
+from headrace.handlers.function import HandlerFunction
+from headrace.handlers.outcomes import Raised, Returned
+from headrace.handlers.pool import PoolRules, open_pool
 
 pytest.importorskip("aws_lambda_powertools")
 
@@ -60,8 +60,8 @@ async def test_powertools_batch_processor_works_unchanged(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "orders_function.py").write_text(dedent(SOURCE))
     stream_arn = "arn:aws:kinesis:us-east-2:123456789012:stream/clicks"
-    function = LambdaFunction("orders_function.lambda_handler", "orders", stream_arn)
-    async with open_lambda_pool(function, PoolRules(), lambda: 0.0) as pool:
+    function = HandlerFunction("orders_function.lambda_handler", "orders", stream_arn)
+    async with open_pool(function, PoolRules(), lambda: 0.0) as pool:
         assert await pool.call(event(False, False), "r-1") == Returned(b'{"batchItemFailures": []}')
         answer = await pool.call(event(False, True, False, True))
         assert json.loads(answer.value_json) == {

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from headrace.handlers.lambda_answers import Crashed, Raised, Returned, TimedOut, Unserializable, error_of
 from headrace.handlers.lambda_result import LARGEST_RESULT, marshal
+from headrace.handlers.outcomes import Crashed, Raised, Returned, TimedOut, Unserializable, error_of
 
 SEQUENCE_NUMBER = "49590338271490256608559692538361571095921575989136588898"
 

@@ -12,6 +12,7 @@ import structlog
 from headrace.core.verdict import KEY_PARKED, NOT_JSON, RECORD_AGE_EXCEEDED, RECORD_TOO_LARGE, WRITE_REFUSED
 from headrace.errors import AwsError
 from headrace.flow.blame import LONGEST_MESSAGE, Told
+from headrace.flow.parked import Parked
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
 from headrace.model import DeadLetter, FailedAttempt, Record, StreamDescription, WorkerId
@@ -32,6 +33,11 @@ class Cause:
     log: tuple[FailedAttempt, ...] = ()
     request_id: str = ""
     is_function_error: bool = True
+
+    @property
+    def parks_key(self) -> bool:
+        """Whether its key misses something now: what a filter had no way to look into is no state of a key."""
+        return self.reason != NOT_JSON
 
     @classmethod
     def raised(cls, error: BaseException, reason: str, log: tuple[FailedAttempt, ...], attempts: int) -> Cause:
@@ -67,7 +73,8 @@ class Cause:
 class Burial:
     """Buries the records of one shard."""
 
-    def __init__(self, worker: WorkerId, stream: StreamDescription, term: Term, ports: Ports) -> None:
+    def __init__(self, worker: WorkerId, stream: StreamDescription, term: Term, ports: Ports, parked: Parked) -> None:
+        self.parked = parked
         self._worker = worker
         self._stream = stream
         self._term = term
@@ -76,6 +83,10 @@ class Burial:
     async def bury(self, records: Mapping[int, Record], causes: Mapping[int, Cause]) -> None:
         """Durable when it returns. A destination that is down holds the shard here. Raises LeaseLost."""
         letters = [self._letter(records[index], cause) for index, cause in causes.items()]
+        if self.parked.is_wanted:
+            for index, cause in causes.items():
+                if cause.parks_key:
+                    await self.parked.park(records[index])
 
         async def store() -> None:
             self._term.insist()

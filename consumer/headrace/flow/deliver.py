@@ -69,6 +69,7 @@ class RecordDelivery:
         self._sieve = Sieve(term.lease.shard_id, place)
         self._tracker = tracker
         self._burial = burial
+        self._parked = burial.parked
         self._in_flight = place.in_flight
         self._let_go = let_go
         self._submissions: asyncio.Queue[Consignment] = asyncio.Queue(SUBMISSIONS)
@@ -131,6 +132,8 @@ class RecordDelivery:
         sifted = self._sieve.sift(submission.records)
         submission.causes.update(sifted.causes)
         submission.left_out = sifted.left_out
+        if self._parked.keys:
+            await self._hold(submission)
         try:
             writes = await self._call(submission)
         finally:
@@ -138,9 +141,17 @@ class RecordDelivery:
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
         await self._submit(submission, writes)
 
+    async def _hold(self, submission: Consignment) -> None:
+        """Records of parked keys follow those that were buried before them."""
+        uncalled = submission.uncalled
+        for index, record in submission.records.items():
+            if index not in uncalled and await self._parked.holds(record):
+                submission.causes[index] = Cause.key_parked()
+
     async def _call(self, submission: Consignment) -> Writes:
         writes: Writes = []
         call, parking, uncalled = self._handler.call, self._parking, submission.uncalled
+        parked = self._parked.keys if self._parked.is_wanted else None
         now, looked, look_at = self._ports.clock.now(), 0, 1
         for count, (index, record) in enumerate(list(submission.records.items())):
             if count == look_at:
@@ -150,6 +161,9 @@ class RecordDelivery:
                 continue
             if parking.waiting and record.partition_key in parking:
                 self._follow(submission, index)
+                continue
+            if parked and record.partition_key in parked:
+                submission.causes[index] = Cause.key_parked()
                 continue
             try:
                 answer = call(record)
@@ -182,7 +196,11 @@ class RecordDelivery:
             self._term.insist()
             waiting = self._parking.head(key)
             submission = Consignment(waiting.span, {waiting.index: waiting.record})
-            writes = self._attempt(submission, waiting)
+            if await self._parked.holds(waiting.record):
+                submission.causes[waiting.index] = Cause.key_parked()
+                writes: Writes = []
+            else:
+                writes = self._attempt(submission, waiting)
             if not submission.records:
                 break
             self._parking.advance(key)
@@ -216,6 +234,7 @@ class RecordDelivery:
                 self._ports.observer.record_retried(self._term.lease.shard_id)
                 self._burial.tell_failure(waiting.record, error, failed.attempts, delay_s)
             case Bury(reason):
+                self._parked.begin(waiting.record)
                 submission.causes[waiting.index] = Cause.raised(error, reason, failed.log, failed.attempts)
             case verdict:
                 assert_never(verdict)
@@ -260,6 +279,7 @@ class RecordDelivery:
         submission = await self._submissions.get()
         refusals = await submission.answer if submission.answer is not None else {}
         for index, refusal in refusals.items():
+            self._parked.begin(submission.records[index])
             submission.causes[index] = Cause.refused(refusal, submission.records[index].attempt)
         if submission.causes:
             await self._burial.bury(submission.records, submission.causes)

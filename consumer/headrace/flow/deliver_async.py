@@ -46,6 +46,7 @@ class AsyncDelivery:
         self._rules = place.rules.retry
         self._sieve = Sieve(term.lease.shard_id, place)
         self._settlement = settlement
+        self._parked = settlement.parked
         self._outbox = Outbox(term, place.ports.sink, place.in_flight, settlement)
         self._wake = wake
         self._handler = handler
@@ -144,6 +145,9 @@ class AsyncDelivery:
             if too_old(first.record, self._ports.clock.wall().timestamp(), self._rules):
                 self._outbox.give_up(queue.popleft(), Cause.too_old(first.attempts))
                 return 0.0
+            if await self._parked.holds(first.record):
+                self._outbox.give_up(queue.popleft(), Cause.key_parked())
+                return 0.0
             self._term.insist()
             record = (
                 msgspec.structs.replace(first.record, attempt=first.attempts + 1) if first.attempts else first.record
@@ -168,6 +172,7 @@ class AsyncDelivery:
                 self._settlement.tell_failure(failed.record, error, failed.attempts, delay_s)
                 return delay_s
             case Bury(reason):
+                self._parked.begin(failed.record)
                 cause = Cause.raised(error, reason, failed.log, failed.attempts)
                 self._outbox.give_up(queue.popleft(), cause)
                 return 0.0

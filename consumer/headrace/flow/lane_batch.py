@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol, assert_never
 
-from headrace.core.answers import PartialFailure, WholeFailure
+from headrace.core.answers import Answer, PartialFailure, Success, WholeFailure
 from headrace.core.batch_in_progress import BatchInProgress, Call, Done, WaitUntil
 from headrace.core.portions import Bury, FailedCall, GoOn, Portion, PortionRules, Retry, Settle, Split, Verdict
 from headrace.core.verdict import RECORD_AGE_EXCEEDED, WRITE_REFUSED
@@ -58,6 +58,8 @@ class LaneBatch:
         self._uncalled = [(one.record, one.cause) for one in taken if one.cause is not None]
         self._records = [one.record for one in taken if one.cause is None]
         self._batch = BatchInProgress([one.record for one in self._records], work.rules)
+        self._gone: set[int] = set()
+        """Records that were buried because their key is parked."""
         self._request_id = ""
         self._has_failed = False
 
@@ -86,22 +88,47 @@ class LaneBatch:
                     assert_never(step)
 
     async def _call(self, call: Call) -> None:
-        carrier = self._carrier
-        invocation = await self._work.invoker.invoke(call.records, carrier.call() if carrier is not None else None)
+        carrier, portion = self._carrier, call.portion
+        live = await self._not_parked(portion)
+        if not live:
+            await self._obey(self._answered(Success()))
+            return
+        records = [self._records[index].record for index in live]
+        invocation = await self._work.invoker.invoke(records, carrier.call() if carrier is not None else None)
         if carrier is not None:
             invocation = carrier.take(invocation)
         self._request_id = invocation.request_id
-        ports = self._work.ports
-        wall_s = ports.clock.wall().timestamp()
-        verdict = self._batch.answered(invocation.answer, ports.clock.now(), wall_s, ports.chance())
+        answer = invocation.answer
+        if isinstance(answer, PartialFailure):
+            answer = PartialFailure(live[answer.first] - portion.start)
+        verdict = self._answered(answer)
         if carrier is not None and isinstance(verdict, Settle | GoOn):
             carrier.carry(invocation)
         await self._obey(verdict)
 
+    async def _not_parked(self, portion: Portion) -> list[int]:
+        """The records to call with. Those whose key is parked are buried now, behind the one that was before them."""
+        live = [index for index in range(portion.start, portion.stop) if index not in self._gone]
+        parked = self._work.settlement.parked
+        if not parked.keys:
+            return live
+        held = [index for index in live if await parked.holds(self._records[index].record)]
+        if held:
+            records = [self._records[index] for index in held]
+            await self._work.settlement.bury(records, dict.fromkeys(range(len(held)), Cause.key_parked()))
+            self._gone.update(held)
+        return [index for index in live if index not in self._gone]
+
+    def _answered(self, answer: Answer) -> Verdict:
+        ports = self._work.ports
+        wall_s = ports.clock.wall().timestamp()
+        return self._batch.answered(answer, ports.clock.now(), wall_s, ports.chance())
+
     async def _obey(self, verdict: Verdict) -> None:
         match verdict:
             case Settle(portion=portion) | GoOn(settled=portion):
-                self._work.settlement.settle(self._of(portion))
+                if records := self._of(portion):
+                    self._work.settlement.settle(records)
             case Bury() as burial:
                 await self._bury(burial)
             case Retry(portion=portion, after_s=after_s):
@@ -122,10 +149,12 @@ class LaneBatch:
 
     async def _bury(self, burial: Bury) -> None:
         records, cause = self._of(burial.portion), self._cause(burial)
+        if not records:
+            return
         await self._work.settlement.bury(records, dict.fromkeys(range(len(records)), cause))
 
     def _of(self, portion: Portion) -> list[Waiting]:
-        return self._records[portion.start : portion.stop]
+        return [self._records[index] for index in range(portion.start, portion.stop) if index not in self._gone]
 
     def _cause(self, burial: Bury) -> Cause:
         portion, attempts = burial.portion, burial.approximate_invoke_count

@@ -75,6 +75,7 @@ class Outbox:
         if (error := answer.exception()) is not None:
             self._to_bury.put_nowait(error)
         elif refusals := answer.result():
+            self._settlement.parked.begin(record.record)
             first = next(iter(refusals.values()))
             self.give_up(record, Cause.refused(first, record.attempts + 1))
         else:

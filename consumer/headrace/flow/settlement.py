@@ -21,6 +21,7 @@ class Settlement:
     ) -> None:
         self.moved = asyncio.Event()
         """Set when records were settled."""
+        self.parked = burial.parked
         self._shard = shard
         self._tracker = tracker
         self._burial = burial

@@ -20,6 +20,7 @@ from headrace.flow.delivery import open_delivery
 from headrace.flow.farewell import Farewell
 from headrace.flow.fetch import Fetcher
 from headrace.flow.finish import Finish
+from headrace.flow.parked import Parked
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record, ShardId, WorkerId
@@ -52,7 +53,8 @@ class ShardRun:
             lease, ports, place.budget, place.rules.pace, place.losses, self._take_in, self._at_the_tip
         )
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
-        burial = Burial(place.me, place.losses.description, term, ports)
+        self._parked = Parked(term, place.label, ports, is_wanted=place.rules.parks_keys)
+        burial = Burial(place.me, place.losses.description, term, ports, self._parked)
         self._delivery = open_delivery(
             term, place, self._tracker, burial, self._settled, self._wake, lambda: self._fetcher.reading.up_to_s
         )
@@ -71,6 +73,7 @@ class ShardRun:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
         self._place.ports.observer.shard_opened(self._term.lease.shard_id, self.status)
         try:
+            await self._parked.resume()
             await self._delivery.resume()
             await self._process()
             await self._conclude()

@@ -12,11 +12,11 @@ from typing import Any
 
 from headrace.core.effects import effects_of
 from headrace.errors import Reject, Retry, SettingsError
-from headrace.handlers.lambda_answers import MARSHAL_ERROR, Raised, Unserializable, Wrote
 from headrace.handlers.lambda_result import marshal
-from headrace.handlers.lambda_wire import BatchCall, FromChild, Unusable
 from headrace.handlers.loading import batch_reader, find
+from headrace.handlers.outcomes import MARSHAL_ERROR, Raised, Unserializable, Wrote
 from headrace.handlers.payloads import Reader
+from headrace.handlers.wire import BatchCall, FromChild, Unusable
 from headrace.model import Delete, Effect, Put, Record
 
 Raises = Callable[[Exception], Raised]

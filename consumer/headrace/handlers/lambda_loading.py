@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from headrace.handlers.lambda_function import FORM, split_name
-from headrace.handlers.lambda_wire import Unusable
+from headrace.handlers.function import FORM, split_name
+from headrace.handlers.wire import Unusable
 
 Function: TypeAlias = Callable[[Any, Any], Any]
 

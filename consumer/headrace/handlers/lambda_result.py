@@ -12,7 +12,7 @@ import math
 from decimal import Decimal
 from typing import Any, Final
 
-from headrace.handlers.lambda_answers import MARSHAL_ERROR, TOO_LARGE, Returned, Unserializable
+from headrace.handlers.outcomes import MARSHAL_ERROR, TOO_LARGE, Returned, Unserializable
 
 LARGEST_RESULT: Final = 6_291_556
 """Bytes of a synchronous response: 6 MB and 100 bytes, the number in Lambda's own error message."""

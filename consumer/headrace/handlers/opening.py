@@ -14,8 +14,10 @@ from typing import Any, Final, assert_never
 from headrace.core.lambda_event import WINDOW_ROOM, EventEncoder
 from headrace.errors import CallFailed, Reject, Retry, SettingsError
 from headrace.handlers.batch_function import read_batch, writes_in
+from headrace.handlers.function import HandlerFunction
 from headrace.handlers.kinds import HandlerKind, kind_by_name, kind_by_signature
-from headrace.handlers.lambda_answers import (
+from headrace.handlers.loading import SETTING, annotation_of, batch_reader, find, is_async_function, record_handler
+from headrace.handlers.outcomes import (
     Answer,
     Crashed,
     Raised,
@@ -25,9 +27,7 @@ from headrace.handlers.lambda_answers import (
     Wrote,
     error_of,
 )
-from headrace.handlers.lambda_function import LambdaFunction
-from headrace.handlers.lambda_pool import LambdaPool, PoolRules, open_lambda_pool
-from headrace.handlers.loading import SETTING, annotation_of, batch_reader, find, is_async_function, record_handler
+from headrace.handlers.pool import HandlerPool, PoolRules, open_pool
 from headrace.model import Record
 from headrace.ports import BatchContext, BatchHandler, Handler
 
@@ -53,9 +53,9 @@ class HandlerSpec:
     memory_mb: int = 128
     has_windows: bool = False
 
-    def function(self, *, takes_batches: bool) -> LambdaFunction:
+    def function(self, *, takes_batches: bool) -> HandlerFunction:
         """As the pool of processes knows it."""
-        return LambdaFunction(
+        return HandlerFunction(
             self.spec, self.name, self.stream_arn, self.timeout_s, self.memory_mb, takes_batches=takes_batches
         )
 
@@ -86,10 +86,10 @@ async def open_handler(wanted: HandlerSpec, chance: Callable[[], float]) -> Asyn
                 yield _on_the_loop(target, wanted)
             else:
                 batch_reader(target, wanted.spec)
-                async with open_lambda_pool(wanted.function(takes_batches=True), wanted.pool, chance) as pool:
+                async with open_pool(wanted.function(takes_batches=True), wanted.pool, chance) as pool:
                     yield _in_processes(pool, wanted)
         case HandlerKind.LAMBDA:
-            async with open_lambda_pool(wanted.function(takes_batches=False), wanted.pool, chance) as pool:
+            async with open_pool(wanted.function(takes_batches=False), wanted.pool, chance) as pool:
                 yield _as_in_lambda(pool, wanted)
         case _:
             assert_never(kind)
@@ -167,14 +167,14 @@ def _on_the_loop(target: Callable[[Any], Any], wanted: HandlerSpec) -> BatchHand
     return BatchHandler(wanted.spec, call)
 
 
-def _in_processes(pool: LambdaPool, wanted: HandlerSpec) -> BatchHandler:
+def _in_processes(pool: HandlerPool, wanted: HandlerSpec) -> BatchHandler:
     async def call(records: Sequence[Record], context: BatchContext) -> Any:
         return _returned(await pool.call_batch(pickle.dumps(list(records)), context.request_id))
 
     return BatchHandler(wanted.spec, call)
 
 
-def _as_in_lambda(pool: LambdaPool, wanted: HandlerSpec) -> BatchHandler:
+def _as_in_lambda(pool: HandlerPool, wanted: HandlerSpec) -> BatchHandler:
     _, partition, _, _, account, *_ = wanted.stream_arn.split(":")
     encoder = EventEncoder(wanted.stream_arn, f"arn:{partition}:iam::{account}:role/{wanted.name}")
 

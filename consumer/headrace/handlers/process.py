@@ -1,4 +1,4 @@
-"""One child process of a Lambda handler, seen from the worker.
+"""One child process of a Lambda or batch handler, seen from the worker.
 
 It is a process and not a thread so that whatever the user's code does to it costs one call, and it is a new interpreter
 and not a fork so that nothing of the worker is in it. It leads a session of its own: a terminal's Ctrl-C does not reach
@@ -20,9 +20,9 @@ from typing import Final
 
 import msgspec
 
-from headrace.handlers.lambda_answers import Answer, Crashed, TimedOut
-from headrace.handlers.lambda_function import LambdaFunction
-from headrace.handlers.lambda_wire import (
+from headrace.handlers.function import HandlerFunction
+from headrace.handlers.outcomes import Answer, Crashed, TimedOut
+from headrace.handlers.wire import (
     LENGTH,
     BatchCall,
     Call,
@@ -49,7 +49,7 @@ class NotInvoked(Exception):  # noqa: N818 - never leaves the pool
     """
 
 
-class LambdaProcess:
+class HandlerProcess:
     """A process, its end of the socket pair, and whether it is in the middle of a call."""
 
     def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket) -> None:
@@ -63,7 +63,7 @@ class LambdaProcess:
         """Whether it ended by itself, and not in a call."""
 
     @classmethod
-    async def start(cls, function: LambdaFunction, environment: Mapping[str, str]) -> LambdaProcess:
+    async def start(cls, function: HandlerFunction, environment: Mapping[str, str]) -> HandlerProcess:
         """Start one; `ready` tells what came of it. It dies with the thread that calls this. Raises OSError."""
         ours, theirs = socket.socketpair()
         try:
@@ -210,7 +210,7 @@ class LambdaProcess:
 
 def _command(descriptor: int) -> list[str]:
     """A clean interpreter: -P keeps modules of the working directory out until headrace's own are imported."""
-    module = "headrace.handlers.lambda_child"
+    module = "headrace.handlers.child"
     return [sys.executable, "-P", "-X", "faulthandler", "-m", module, str(descriptor), str(os.getpid())]
 
 

@@ -1,4 +1,4 @@
-"""Processes of a Lambda handler, each with one call at a time; a process that ends is replaced.
+"""Processes of a Lambda or batch handler, each with one call at a time; a process that ends is replaced.
 
 Lambda never runs two calls at once in one environment, and handlers rely on it: module state is safe here as well. A call
 that raises leaves its process as it is. One that crashes it, runs out of time or is cancelled costs the process, which
@@ -19,10 +19,10 @@ import structlog
 
 from headrace.core.backoff import Backoff, delay_s
 from headrace.errors import SettingsError
-from headrace.handlers.lambda_answers import Answer, Crashed, Raised, TimedOut, error_of
-from headrace.handlers.lambda_function import FORM, LambdaFunction, environment, split_name
-from headrace.handlers.lambda_process import LambdaProcess, NotInvoked
-from headrace.handlers.lambda_wire import BatchCall, Call, Ready, Unusable
+from headrace.handlers.function import FORM, HandlerFunction, environment, split_name
+from headrace.handlers.outcomes import Answer, Crashed, Raised, TimedOut, error_of
+from headrace.handlers.process import HandlerProcess, NotInvoked
+from headrace.handlers.wire import BatchCall, Call, Ready, Unusable
 from headrace.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
@@ -46,9 +46,9 @@ class PoolRules:
 
 
 @asynccontextmanager
-async def open_lambda_pool(
-    function: LambdaFunction, rules: PoolRules, chance: Callable[[], float]
-) -> AsyncIterator[LambdaPool]:
+async def open_pool(
+    function: HandlerFunction, rules: PoolRules, chance: Callable[[], float]
+) -> AsyncIterator[HandlerPool]:
     """A pool whose first process is ready; `chance` gives random numbers in [0, 1). Raises SettingsError.
 
     Open it on the main thread: the processes die with the thread that starts them. Calls under way when the block ends
@@ -56,26 +56,26 @@ async def open_lambda_pool(
     """
     if split_name(function.handler) is None:
         raise SettingsError(SETTING, function.handler, "names no function", FORM)
-    pool = LambdaPool(function, rules, chance)
+    pool = HandlerPool(function, rules, chance)
     async with pool.running():
         yield pool
 
 
-class LambdaPool:
-    """Calls a Lambda handler in one of its processes."""
+class HandlerPool:
+    """Calls a handler in one of its processes."""
 
-    def __init__(self, function: LambdaFunction, rules: PoolRules, chance: Callable[[], float]) -> None:
+    def __init__(self, function: HandlerFunction, rules: PoolRules, chance: Callable[[], float]) -> None:
         self._function = function
         self._rules = rules
         self._chance = chance
         self._environment = environment(function, os.environ)
-        self._idle: asyncio.Queue[LambdaProcess] = asyncio.Queue()
-        self._processes: set[LambdaProcess] = set()
+        self._idle: asyncio.Queue[HandlerProcess] = asyncio.Queue()
+        self._processes: set[HandlerProcess] = set()
         self.replaced = 0
         """How many processes ended and had to be replaced."""
 
     async def call(self, event: bytes, request_id: str | None = None) -> Answer:
-        """Call the handler with an event (JSON, UTF-8) as soon as a process is free. The request id is fresh unless given.
+        """Call a Lambda handler with an event (JSON, UTF-8) as soon as a process is free. The request id is fresh unless given.
 
         The time limit counts from then on. Cancelling this kills the process: its work may be half done.
         """
@@ -94,12 +94,12 @@ class LambdaPool:
                 return answer
         return Crashed()
 
-    async def _free_process(self) -> LambdaProcess:
+    async def _free_process(self) -> HandlerProcess:
         while not (process := await self._idle.get()).is_alive:
             pass
         return process
 
-    def _put_back(self, process: LambdaProcess, answer: Answer) -> None:
+    def _put_back(self, process: HandlerProcess, answer: Answer) -> None:
         if isinstance(answer, Raised) and answer.was_out_of_memory:
             process.kill()  # what filled its memory is likely to be there still
         if process.is_alive:
@@ -114,14 +114,14 @@ class LambdaPool:
             first = await self._first()
             async with TaskGroup() as tasks:
                 seats = [first, *[None] * (self._rules.size - 1)]
-                keeping = [tasks.create_task(self._keep(one), name=f"lambda-{n}") for n, one in enumerate(seats)]
+                keeping = [tasks.create_task(self._keep(one), name=f"handler-{n}") for n, one in enumerate(seats)]
                 yield
                 for task in keeping:
                     task.cancel()
         finally:
             await self._end_all()
 
-    async def _first(self) -> LambdaProcess:
+    async def _first(self) -> HandlerProcess:
         try:
             started = await self._start()
         except OSError as error:
@@ -132,8 +132,8 @@ class LambdaPool:
             raise SettingsError(SETTING, self._function.handler, started.problem, started.mend)
         return started
 
-    async def _start(self) -> LambdaProcess | Unusable:
-        process = await LambdaProcess.start(self._function, self._environment)
+    async def _start(self) -> HandlerProcess | Unusable:
+        process = await HandlerProcess.start(self._function, self._environment)
         self._processes.add(process)
         loaded = await process.ready(self._rules.start_s)
         if isinstance(loaded, Ready):
@@ -142,7 +142,7 @@ class LambdaPool:
         await self._bury(process)
         return _unusable(loaded)
 
-    async def _keep(self, process: LambdaProcess | None) -> None:
+    async def _keep(self, process: HandlerProcess | None) -> None:
         """One process after the other, beginning with this one."""
         in_a_row = 0
         while True:
@@ -152,7 +152,7 @@ class LambdaPool:
             process = await self._replacement()
             in_a_row += process is None
 
-    async def _outlive(self, process: LambdaProcess, in_a_row: int) -> int:
+    async def _outlive(self, process: HandlerProcess, in_a_row: int) -> int:
         """Wait for its end; how many in a row have ended now without having been of use."""
         end = await self._bury(process)
         self.replaced += 1
@@ -161,7 +161,7 @@ class LambdaPool:
             return 0
         return 1 if process.answered else in_a_row + 1
 
-    async def _replacement(self) -> LambdaProcess | None:
+    async def _replacement(self) -> HandlerProcess | None:
         try:
             started = await self._start()
         except OSError as error:
@@ -173,7 +173,7 @@ class LambdaPool:
         log.info("lambda_process_started", pid=started.pid)
         return started
 
-    async def _bury(self, process: LambdaProcess) -> Crashed:
+    async def _bury(self, process: HandlerProcess) -> Crashed:
         end = await process.ended()
         self._processes.discard(process)
         return end

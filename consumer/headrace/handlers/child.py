@@ -1,4 +1,4 @@
-"""The process of a Lambda handler: `python -m headrace.handlers.lambda_child SOCKET PARENT`, started by `lambda_process`.
+"""The process of a Lambda or batch handler: `python -m headrace.handlers.child SOCKET PARENT`, started by `process`.
 
 A clean interpreter that knows nothing of the worker. It loads the handler, calls it once for each frame that comes, one
 at a time, and ends with the stream of frames. Whatever the user's code does to this process is seen by the worker as the
@@ -22,12 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from headrace.handlers.lambda_answers import Raised, Returned, Unserializable
 from headrace.handlers.lambda_context import LambdaContext
 from headrace.handlers.lambda_loading import Function, load
 from headrace.handlers.lambda_logging import RequestStamp, set_up_logging
 from headrace.handlers.lambda_result import marshal
-from headrace.handlers.lambda_wire import (
+from headrace.handlers.outcomes import Raised, Returned, Unserializable
+from headrace.handlers.wire import (
     LENGTH,
     BatchCall,
     Call,
@@ -110,22 +110,31 @@ def _runner(order: Load, stamp: RequestStamp) -> Callable[[Any], FromChild] | Un
     if order.takes_batches:
         from headrace.handlers.batch_function import load_batch  # noqa: PLC0415 - a Lambda handler pays for none of it
 
-        return load_batch(order.handler, _raised)
+        answer = load_batch(order.handler, _raised)
+        return answer if isinstance(answer, Unusable) else partial(_stamped, stamp, answer)
     function = load(order.handler, os.environ["LAMBDA_TASK_ROOT"])
-    return function if isinstance(function, Unusable) else partial(_answer, function, order.function_arn, stamp)
+    if isinstance(function, Unusable):
+        return function
+    return partial(_stamped, stamp, partial(_answer, function, order.function_arn))
 
 
-def _answer(function: Function, arn: str, stamp: RequestStamp, call: Call) -> Returned | Raised | Unserializable:
+def _stamped(stamp: RequestStamp, answer: Callable[[Any], FromChild], call: Call | BatchCall) -> FromChild:
+    """What the user's code logs in the meantime names the call."""
+    stamp.request_id = call.request_id
+    try:
+        return answer(call)
+    finally:
+        stamp.request_id = ""
+
+
+def _answer(function: Function, arn: str, call: Call) -> Returned | Raised | Unserializable:
     """Call the handler. What is no Exception (SystemExit, KeyboardInterrupt) ends the process, as in Lambda."""
     context = LambdaContext(call.request_id, arn, call.limit_s)
     os.environ["_X_AMZN_TRACE_ID"] = _unsampled_trace()
-    stamp.request_id = call.request_id
     try:
         return marshal(function(json.loads(call.event), context))
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         return _raised(error)
-    finally:
-        stamp.request_id = ""
 
 
 def _raised(error: Exception) -> Raised:

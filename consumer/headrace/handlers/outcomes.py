@@ -1,6 +1,6 @@
-"""What comes of one call of a Lambda handler: a closed set of frozen values.
+"""What comes of one call of a handler in a process of its own: a closed set of frozen values.
 
-Those that the child process tells itself are tagged, so that `lambda_wire` carries them as they are. The words of
+Those that the child process tells itself are tagged, so that `wire` carries them as they are. The words of
 `error_of` are the ones that Lambda puts into its own error answers, for dead letters and the destinations' documents.
 """
 

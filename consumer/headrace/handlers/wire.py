@@ -1,7 +1,7 @@
-"""What a worker and the processes of its Lambda handlers say to each other, over one socket pair each.
+"""What a worker and the processes of its handler say to each other, over one socket pair each.
 
 A frame is the length of a message in four bytes, and the message in MessagePack. The child is told first what to load
-(Load) and says Ready or Unusable; from then on each Call is answered by one of `lambda_answers`. The end of the stream
+(Load) and says Ready or Unusable; from then on each Call is answered by one of `outcomes`. The end of the stream
 tells the child to end. Standard input, output and error belong to the user's code.
 """
 
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from headrace.handlers.lambda_answers import Raised, Returned, Unserializable, Wrote
+from headrace.handlers.outcomes import Raised, Returned, Unserializable, Wrote
 
 LENGTH: Final = struct.Struct(">I")
 

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
+from headrace.handlers.function import HandlerFunction, environment, split_name
 from headrace.handlers.lambda_context import LambdaContext
-from headrace.handlers.lambda_function import LambdaFunction, environment, split_name
 from headrace.handlers.lambda_logging import set_up_logging
 
-FUNCTION = LambdaFunction("app.handler", "orders", "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/clicks")
+FUNCTION = HandlerFunction("app.handler", "orders", "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/clicks")
 
 
 @pytest.mark.parametrize(

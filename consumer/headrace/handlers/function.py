@@ -1,4 +1,4 @@
-"""Which function a Lambda handler is: its name in code, its name towards AWS, and the environment that it expects."""
+"""Which function runs in processes of its own: its name in code, its name towards AWS, and the environment that it expects."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FORM: Final = "Write it as module:function, or as in Lambda module.function or p
 
 
 @dataclass(frozen=True, slots=True)
-class LambdaFunction:
-    """A Lambda handler and what it is told about itself.
+class HandlerFunction:
+    """A Lambda or batch handler and what it is told about itself.
 
     `handler` is module:function, or Lambda's module.function with slashes or dots in the module's path. `stream_arn` gives
     partition, region and account. `memory_mb` is only told to the handler, nobody enforces it. A call may take `limit_s`.
@@ -54,7 +54,7 @@ def split_name(handler: str) -> tuple[str, str] | None:
     return (module, function) if all(part.isidentifier() for part in parts) else None
 
 
-def environment(function: LambdaFunction, inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(function: HandlerFunction, inherited: Mapping[str, str]) -> dict[str, str]:
     """The child's environment. What the worker's own environment sets wins over what is told by default.
 
     So a function that comes from Lambda can keep its name, on which idempotency keys may depend, and its memory size. The

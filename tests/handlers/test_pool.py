@@ -16,11 +16,10 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from headrace.handlers import lambda_pool
-from headrace.handlers.lambda_answers import Crashed, Raised, Returned, TimedOut, Unserializable
-from headrace.handlers.lambda_function import LambdaFunction
-from headrace.handlers.lambda_pool import PoolRules, open_lambda_pool
-from headrace.handlers.lambda_process import LambdaProcess, NotInvoked
+from headrace.handlers.function import HandlerFunction
+from headrace.handlers.outcomes import Crashed, Raised, Returned, TimedOut, Unserializable
+from headrace.handlers.pool import PoolRules, open_pool
+from headrace.handlers.process import HandlerProcess, NotInvoked
 
 numbers = itertools.count()
 
@@ -50,16 +49,14 @@ def handler(module):
     @asynccontextmanager
     async def opened(body, size=1, limit_s=20.0, close_s=5.0):
         name = module("def handler(event, context):\n" + dedent(body).replace("\n", "\n    ").join(("    ", "\n")))
-        async with open_lambda_pool(
-            function(f"{name}.handler", limit_s), PoolRules(size, 20.0, close_s), never
-        ) as pool:
+        async with open_pool(function(f"{name}.handler", limit_s), PoolRules(size, 20.0, close_s), never) as pool:
             yield pool
 
     return opened
 
 
 def function(name, limit_s=20.0):
-    return LambdaFunction(name, "orders", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks", limit_s)
+    return HandlerFunction(name, "orders", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks", limit_s)
 
 
 def never():
@@ -104,7 +101,7 @@ async def test_the_handler_gets_the_event_and_its_result_comes_back(handler):
 async def test_the_state_of_the_module_lives_from_call_to_call(module):
     """As in a warm Lambda environment."""
     name = module("calls = []\ndef handle(event, context):\n    calls.append(context.aws_request_id)\n    return calls")
-    async with open_lambda_pool(function(f"{name}:handle"), PoolRules(), never) as pool:
+    async with open_pool(function(f"{name}:handle"), PoolRules(), never) as pool:
         await value(pool)
         first, second = await value(pool)
         assert first != second
@@ -122,7 +119,7 @@ async def test_an_error_is_told_with_its_traceback_from_the_users_code_on(handle
         first, place, *_ = answer.traceback.splitlines()
         assert first == "Traceback (most recent call last):"
         assert "function_" in place
-        assert "lambda_child" not in answer.traceback
+        assert "handlers/child" not in answer.traceback
         assert await value(pool) == before
         assert pool.replaced == 0
 
@@ -328,7 +325,7 @@ async def test_an_event_that_no_process_lives_to_read_is_a_failure_in_the_end(ha
             process.kill()
             raise NotInvoked
 
-        monkeypatch.setattr(LambdaProcess, "call", vanish)
+        monkeypatch.setattr(HandlerProcess, "call", vanish)
         assert await pool.call(b"{}") == Crashed()
         assert len(set(tries)) == 3
 
@@ -336,7 +333,7 @@ async def test_an_event_that_no_process_lives_to_read_is_a_failure_in_the_end(ha
 async def test_processes_that_end_unused_come_back_after_longer_and_longer_waits(module, tmp_path, monkeypatch):
     """A handler that can no longer be imported is told in the log; calls wait until it can be."""
     waits = []
-    monkeypatch.setattr(lambda_pool, "delay_s", lambda in_a_row, *_: waits.append(in_a_row) or 0.0)
+    monkeypatch.setattr("headrace.handlers.pool.delay_s", lambda in_a_row, *_: waits.append(in_a_row) or 0.0)
     name = module("""
         left = int(open("failures").read())
         open("failures", "w").write(str(left - 1))
@@ -347,7 +344,7 @@ async def test_processes_that_end_unused_come_back_after_longer_and_longer_waits
     """)
     (tmp_path / "failures").write_text("3")
     with capture_logs() as logs:
-        async with open_lambda_pool(function(f"{name}.handler"), PoolRules(), never) as pool:
+        async with open_pool(function(f"{name}.handler"), PoolRules(), never) as pool:
             os.kill(await value(pool), signal.SIGKILL)
             await noticed(pool)
             await value(pool)
@@ -368,7 +365,7 @@ async def noticed(pool):
 
 async def test_crashes_in_calls_make_no_replacement_wait(handler, monkeypatch):
     """The call was to blame, and its own retries wait."""
-    monkeypatch.setattr(lambda_pool, "delay_s", lambda *_: pytest.fail("it waits"))
+    monkeypatch.setattr("headrace.handlers.pool.delay_s", lambda *_: pytest.fail("it waits"))
     async with handler("if event: os._exit(1)\nreturn 1") as pool:
         for _ in range(3):
             assert isinstance(await pool.call(b"[1]"), Crashed)
@@ -443,7 +440,7 @@ async def test_at_the_end_the_processes_end_by_themselves(module, tmp_path):
         def handler(event, context):
             return pid
     """)
-    async with open_lambda_pool(function(f"{name}.handler"), PoolRules(), never) as pool:
+    async with open_pool(function(f"{name}.handler"), PoolRules(), never) as pool:
         process = await value(pool)
     assert (tmp_path / f"left-{process}").exists()
     wait_until_ended(process)
@@ -466,13 +463,13 @@ async def test_a_call_under_way_at_the_end_may_finish_within_the_limit(handler, 
 
 WORKER = """
 import asyncio, random, sys
-from headrace.handlers.lambda_function import LambdaFunction
-from headrace.handlers.lambda_process import LambdaProcess, NotInvoked
-from headrace.handlers.lambda_pool import PoolRules, open_lambda_pool
+from headrace.handlers.function import HandlerFunction
+from headrace.handlers.process import HandlerProcess, NotInvoked
+from headrace.handlers.pool import PoolRules, open_pool
 
 async def main():
-    function = LambdaFunction(sys.argv[1], "orders", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
-    async with open_lambda_pool(function, PoolRules(), random.random) as pool:
+    function = HandlerFunction(sys.argv[1], "orders", "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
+    async with open_pool(function, PoolRules(), random.random) as pool:
         await pool.call(b"{}")
 
 asyncio.run(main())
@@ -494,7 +491,7 @@ def test_on_uvloop_it_is_the_same(module):
     name = module("def handler(event, context):\n    if event: os._exit(event['code'])\n    return pid")
 
     async def main():
-        async with open_lambda_pool(function(f"{name}.handler", 5.0), PoolRules(2), random.random) as pool:
+        async with open_pool(function(f"{name}.handler", 5.0), PoolRules(2), random.random) as pool:
             assert await pool.call(b'{"code": 5}') == Crashed(exit_code=5)
             first = await value(pool)
             os.kill(first, signal.SIGKILL)
