@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TypeAlias
+from unittest import mock
 
 import pytest
 from conftest import Opener
 
+from headrace.aws import letter_queue
 from headrace.aws.dead_letters import PART_BYTES, TEXT_BYTES, DeadLetterTable
+from headrace.aws.destinations import open_store
+from headrace.aws.session import Clients, open_client
+from headrace.aws.tables import ensure_table
 from headrace.errors import NotFound, Throttled
-from headrace.model import DeadLetter, Record, ShardId, WorkerId
+from headrace.model import DeadLetter, FailedAttempt, Record, ShardId, WorkerId
+from headrace.ports import DeadLetterStore
 from headrace.testing.dead_letters import MemoryDeadLetters
 
-Destination: TypeAlias = MemoryDeadLetters | DeadLetterTable
+Destination: TypeAlias = DeadLetterStore
 
 BURIED_AT = datetime(2026, 5, 4, 3, 2, 1, 987_000, tzinfo=UTC)
 NUMBER = 49590338271490256608559692538361571095921575989136588898
 MEMORY = pytest.param("memory")
-MINISTACK = pytest.param("ministack", marks=pytest.mark.servers)
+MINISTACK = pytest.param("dynamodb", marks=pytest.mark.servers)
+SQS = pytest.param("sqs", marks=pytest.mark.servers)
+S3 = pytest.param("s3", marks=pytest.mark.servers)
 
 _names = (f"dead-letters-{number}" for number in itertools.count())
 
 
-@pytest.fixture(params=[MEMORY, MINISTACK])
+@pytest.fixture(params=[MEMORY, MINISTACK, SQS, S3])
 async def destination(request: pytest.FixtureRequest, aws: Opener) -> AsyncIterator[Destination]:
     """An empty one."""
     if request.param == "memory":
         yield MemoryDeadLetters()
         return
-    async with aws(request.getfixturevalue(request.param)) as clients:
-        table = next(_names)
-        await clients.dynamodb.create_table(
-            TableName=table,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        )
-        yield DeadLetterTable(clients.dynamodb, table)
+    server = request.getfixturevalue("ministack")
+    # one server answers at once whether its queue is empty; a real queue asks all of its servers for a second
+    with mock.patch.dict(os.environ, server.environment()), mock.patch.object(letter_queue, "WAIT_S", 0):
+        async with aws(server) as clients, _opened(clients, request.param) as store:
+            yield store
+
+
+@asynccontextmanager
+async def _opened(clients: Clients, service: str) -> AsyncIterator[Destination]:
+    async with (
+        open_client(clients, "sqs") as sqs,
+        open_client(clients, "s3") as s3,
+    ):
+        name = next(_names)
+        await s3.create_bucket(Bucket=name)
+        match service:
+            case "dynamodb":
+                await ensure_table(clients.dynamodb, name, setting="X", create=True)
+                text = f"dynamodb:{name}"
+            case "sqs":
+                text = f"sqs:{(await sqs.create_queue(QueueName=name))['QueueUrl']}"
+            case _:
+                text = f"s3://{name}/letters"
+        spill = f"s3://{name}/spill" if service == "sqs" else None
+        async with open_store(clients, text, spill, "application") as store:
+            yield store
 
 
 def letter(
@@ -62,6 +89,12 @@ def letter(
         buried_at=BURIED_AT,
         worker=WorkerId("worker-a"),
         epoch=12,
+        stream_arn=f"arn:aws:kinesis:eu-central-1:123456789012:stream/{stream}",
+        handler="app:handle",
+        traceback="Traceback (most recent call last):\n  ValueError: kühl",
+        request_id="c9b8fa9f-0d71-4c6a-8c0f-3f6b2f6a7a11",
+        is_function_error=False,
+        log=(FailedAttempt(BURIED_AT, 100, "ValueError"), FailedAttempt(BURIED_AT, 1, "KeyError")),
     )
 
 
@@ -92,6 +125,7 @@ async def test_the_same_letter_again_changes_nothing(destination):
     assert await everything(destination) == letters
 
 
+@pytest.mark.parametrize("destination", [MEMORY, MINISTACK, S3], indirect=True)
 async def test_a_record_buried_again_by_the_next_owner_keeps_one_letter(destination):
     """At least once delivery must not fill the table with copies; the last one stands."""
     first, second = letter(), letter(message="another failure")
@@ -126,6 +160,7 @@ async def test_letters_are_found_by_stream_and_by_shard(destination):
     assert await everything(destination, stream="nothing") == []
 
 
+@pytest.mark.parametrize("destination", [MEMORY, MINISTACK], indirect=True)
 async def test_letters_of_a_shard_are_read_in_the_order_of_its_records(destination):
     """Whatever the order of burial, the length of the number, or the place inside an aggregate."""
     letters = [letter(9), letter(10, bytes(PART_BYTES + 1)), letter(10, sub=1), letter(10, sub=2), letter(NUMBER)]
@@ -160,6 +195,29 @@ async def test_a_message_that_is_no_valid_text_is_kept_as_far_as_it_is(destinati
     await destination.bury([letter(message="bad \ud800 text")])
     (read,) = await everything(destination)
     assert read.message == "bad ? text"
+
+
+async def test_what_is_removed_is_gone_and_the_rest_stays(destination):
+    """Also a payload in parts; and removing it again is no error."""
+    letters = [letter(NUMBER + turn, bytes(900 * 1024 if turn == 2 else 10)) for turn in range(5)]
+    await destination.bury(letters)
+    read = await everything(destination)
+    await destination.remove(read[1:3])
+    assert await everything(destination) == [letters[0], *letters[3:]]
+    await destination.remove(read[1:3])
+    await destination.bury(letters[1:2])
+    assert await everything(destination) == [*letters[:2], *letters[3:]]
+
+
+@pytest.mark.parametrize("destination", [SQS], indirect=True)
+async def test_a_queue_that_holds_a_letter_twice_gives_it_once_and_loses_both(destination):
+    """SQS cannot know that it is the same; whoever delivers it again must not do it twice."""
+    await destination.bury([letter(), letter(NUMBER + 1)])
+    await destination.bury([letter()])
+    read = await everything(destination)
+    assert read == [letter(), letter(NUMBER + 1)]
+    await destination.remove(read[:1])
+    assert await everything(destination) == [letter(NUMBER + 1)]
 
 
 @pytest.mark.servers

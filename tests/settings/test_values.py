@@ -122,8 +122,6 @@ def test_each_setting_has_its_range(name, good, bad):
         ("SINK_MODE", "insert", "put"),
         ("SINK_MODE", "latest", "put"),
         ("SINK_MODE", "transactional", "put"),
-        ("DEAD_LETTERS_DESTINATION", "sqs:https://example.test/queue", "dynamodb:"),
-        ("DEAD_LETTERS_DESTINATION", "s3://bucket/prefix", "dynamodb:"),
     ],
 )
 def test_what_this_version_cannot_do_yet_is_said_plainly(name, value, only):

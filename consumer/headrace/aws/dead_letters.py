@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from headrace.aws.session import translated
 from headrace.errors import NotFound, Unavailable
-from headrace.model import Checkpoint, DeadLetter, Record, ShardId, WorkerId
+from headrace.model import Checkpoint, DeadLetter, FailedAttempt, Record, ShardId, WorkerId
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -28,7 +28,7 @@ REQUEST_BYTES: Final = 2 * PART_BYTES
 """Payload in one request: in base64 it stays below 1 MiB, above which aiohttp warns of bodies that hold the loop."""
 
 TEXT_BYTES: Final = 4096
-"""Kept of an error's class and message each."""
+"""Kept of an error's class and message each; a traceback comes cut, at its beginning."""
 
 MARK: Final = " [cut]"
 """Ends a text of which not all was kept."""
@@ -60,6 +60,15 @@ class DeadLetterTable:
         async for items in pages:
             for item in items:
                 yield _letter(item, await self._payload(item))
+
+    async def remove(self, letters: Sequence[DeadLetter]) -> None:
+        """They are gone when it returns. The head row goes first, so that no letter is left with half of its payload."""
+        for letter in letters:
+            pk, sk = _key(letter.stream, letter.record)
+            parts = range(1, _part_count(letter.record.data) + 1)
+            for key in (sk, *(_part_key(sk, number) for number in parts)):
+                with translated("dynamodb", "DeleteItem"):
+                    await self._client.delete_item(TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": key}})
 
     # --- writing ---
 
@@ -141,6 +150,10 @@ def _part_key(sk: str, number: int) -> str:
     return f"{sk}/part-{number:04d}"
 
 
+def _part_count(payload: bytes) -> int:
+    return 0 if len(payload) <= PART_BYTES else -(-len(payload) // PART_BYTES)
+
+
 def _parts(letter: DeadLetter) -> Iterator[Item]:
     payload = letter.record.data
     if len(payload) <= PART_BYTES:
@@ -158,7 +171,7 @@ def _parts(letter: DeadLetter) -> Iterator[Item]:
 def _head(letter: DeadLetter) -> Item:
     record = letter.record
     pk, sk = _key(letter.stream, record)
-    whole = len(record.data) <= PART_BYTES
+    parts = _part_count(record.data)
     return {
         "pk": {"S": pk},
         "sk": {"S": sk},
@@ -175,8 +188,18 @@ def _head(letter: DeadLetter) -> Item:
         "buried_at": {"S": _iso(letter.buried_at)},
         "worker": {"S": letter.worker},
         "epoch": {"N": str(letter.epoch)},
-        **({"payload": {"B": record.data}} if whole else {"parts": {"N": str(-(-len(record.data) // PART_BYTES))}}),
+        "stream_arn": {"S": letter.stream_arn},
+        "handler": {"S": letter.handler},
+        "traceback": {"S": letter.traceback},
+        "request_id": {"S": letter.request_id},
+        "function_error": {"BOOL": letter.is_function_error},
+        "log": {"L": [_attempt(one) for one in letter.log]},
+        **({"parts": {"N": str(parts)}} if parts else {"payload": {"B": record.data}}),
     }
+
+
+def _attempt(one: FailedAttempt) -> Item:
+    return {"M": {"at": {"S": _iso(one.at)}, "records": {"N": str(one.records)}, "error": {"S": _cut(one.error)}}}
 
 
 def _iso(instant: datetime) -> str:
@@ -211,4 +234,14 @@ def _letter(item: Mapping[str, Any], payload: bytes) -> DeadLetter:
         buried_at=datetime.fromisoformat(item["buried_at"]["S"]),
         worker=WorkerId(item["worker"]["S"]),
         epoch=int(item["epoch"]["N"]),
+        stream_arn=item["stream_arn"]["S"],
+        handler=item["handler"]["S"],
+        traceback=item["traceback"]["S"],
+        request_id=item["request_id"]["S"],
+        is_function_error=item["function_error"]["BOOL"],
+        log=tuple(_attempted(one["M"]) for one in item["log"]["L"]),
     )
+
+
+def _attempted(one: Mapping[str, Any]) -> FailedAttempt:
+    return FailedAttempt(datetime.fromisoformat(one["at"]["S"]), int(one["records"]["N"]), one["error"]["S"])

@@ -79,6 +79,8 @@ DENIED: Final = (
     | {
         "AccessDenied",
         "AccessDeniedException",
+        "AuthorizationError",
+        "AuthorizationErrorException",
         "IncompleteSignature",
         "IncompleteSignatureException",
         "InvalidClientTokenId",
@@ -94,8 +96,22 @@ DENIED: Final = (
 Any other refusal by a key of KMS (`KMS...`: disabled, deleted, not allowed; Kinesis) is of this kind too.
 """
 
-NOT_FOUND: Final = frozenset({"ResourceNotFound", "ResourceNotFoundException", "TableNotFoundException"})
-"""The exceptions of Kinesis and DynamoDB; the first is an older spelling that local servers use."""
+NOT_FOUND: Final = frozenset(
+    {
+        "404",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "NotFound",
+        "NotFoundException",
+        "QueueDoesNotExist",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+        "TableNotFoundException",
+    }
+)
+"""The exceptions of Kinesis and DynamoDB, in an older spelling that local servers use as well; of SQS, in both of its
+protocols; of SNS; and of S3, where an answer without a body (HeadBucket) has the status for a code."""
 
 REJECTED: Final = frozenset(
     {

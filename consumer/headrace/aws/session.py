@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiobotocore.config import AioConfig
@@ -113,6 +113,16 @@ async def lease_client(clients: Clients) -> AsyncIterator[DynamoDBClient]:
     with _settings_of_botocore():
         config = _config(LEASE_READ_S, 1)
         client = session.create_client("dynamodb", region_name=clients.dynamodb.meta.region_name, config=config)
+    async with client as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_client(clients: Clients, service: str) -> AsyncIterator[Any]:
+    """An ordinary client of another service, for as long as the context lasts; its calls are sent once."""
+    with _settings_of_botocore():
+        region = clients.dynamodb.meta.region_name
+        client = clients.session.create_client(service, region_name=region, config=_config(READ_S, 1))  # type: ignore[call-overload]
     async with client as opened:
         yield opened
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from headrace.aws.channel import open_channel
+from headrace.aws.destinations import open_destination, open_store
 from headrace.aws.key_schema import KeySchema, describe_keys
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.patience import Patience
@@ -20,7 +21,7 @@ from headrace.errors import Denied, NotFound, SettingsError
 from headrace.flow.clock import SystemClock
 from headrace.flow.persist import persist
 from headrace.model import Effect, Permit, StreamDescription
-from headrace.ports import BatchHandler, Handler, Refusal, Sink
+from headrace.ports import BatchHandler, DeadLetters, DeadLetterStore, Handler, Refusal, Sink
 from headrace.settings import Settings
 from headrace.tasks import TaskGroup
 
@@ -50,9 +51,8 @@ async def ensure_tables(clients: Clients, settings: Settings) -> None:
     await ensure_table(
         clients.dynamodb, settings.lease.table, setting="HEADRACE_LEASE_TABLE", create=create, ttl_attribute="exp"
     )
-    await ensure_table(
-        clients.dynamodb, settings.dead_letters.table, setting="HEADRACE_DEAD_LETTERS_DESTINATION", create=create
-    )
+    if (table := settings.dead_letters.table) is not None:
+        await ensure_table(clients.dynamodb, table, setting="HEADRACE_DEAD_LETTERS_DESTINATION", create=create)
 
 
 async def serving_schema(clients: Clients, settings: Settings) -> KeySchema:
@@ -65,6 +65,18 @@ async def serving_schema(clients: Clients, settings: Settings) -> KeySchema:
         raise SettingsError("HEADRACE_SINK_TABLE", table, "there is no such table", mend) from error
     except Denied as error:
         raise SettingsError("HEADRACE_SINK_TABLE", table, str(error), "Allow dynamodb:DescribeTable on it") from error
+
+
+def open_dead_letters(clients: Clients, settings: Settings) -> AbstractAsyncContextManager[DeadLetters]:
+    """Where buried records go. Raises SettingsError."""
+    where = settings.dead_letters
+    return open_destination(clients, where.destination, where.spill, settings.application)
+
+
+def open_dead_letter_store(clients: Clients, settings: Settings) -> AbstractAsyncContextManager[DeadLetterStore]:
+    """Where they are read again. Raises SettingsError, also where they cannot be."""
+    where = settings.dead_letters
+    return open_store(clients, where.destination, where.spill, settings.application)
 
 
 def check_handler(settings: Settings) -> None:

@@ -18,7 +18,6 @@ import uvloop
 
 import headrace
 from headrace.aws.batch_write import MOST_WRITES
-from headrace.aws.dead_letters import DeadLetterTable
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
 from headrace.aws.session import aws_clients
@@ -75,6 +74,7 @@ async def _main(settings: Settings) -> None:
         async with (
             parts.open_handler(clients, settings, description) as handler,
             parts.open_sink(clients, settings, clock) as sink,
+            parts.open_dead_letters(clients, settings) as dead_letters,
             open_nudges() as nudges,
         ):
             lease_table = settings.lease.table
@@ -82,7 +82,7 @@ async def _main(settings: Settings) -> None:
                 stream=stream,
                 table=DynamoLeaseTable(clients.leases, lease_table),
                 sink=sink,
-                dead_letters=DeadLetterTable(clients.leases, settings.dead_letters.table),
+                dead_letters=dead_letters,
                 handler=handler,
                 observer=Metrics(registry, clock, description.name),
                 clock=clock,

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from headrace.aws.dead_letters import DeadLetterTable
 from headrace.aws.key_schema import describe_keys
 from headrace.aws.scan import scan
-from headrace.aws.session import aws_clients
+from headrace.aws.session import Clients, aws_clients
+from headrace.cli import parts
 from headrace.cli import report as report_of
 from headrace.core.ledger import LedgerError, read_header, read_records
 from headrace.core.verification import DIGEST_ATTRIBUTE, KEY_ATTRIBUTE, Design, Report, Verification, trace_of
@@ -53,7 +53,7 @@ async def examine(settings: Settings, ledger: Path, design: Design | None = None
     async with aws_clients() as clients:
         with _progress(verification.produced) as advance:
             await _see_items(clients.dynamodb, settings, verification, advance)
-        await _see_dead_letters(clients.dynamodb, settings, verification)
+        await _see_dead_letters(clients, settings, verification)
     return verification.report(design)
 
 
@@ -111,9 +111,10 @@ def _texts(item: Mapping[str, Any]) -> dict[str, str]:
     return numbers | {name: value for name, value in item.items() if isinstance(value, str)}
 
 
-async def _see_dead_letters(client: DynamoDBClient, settings: Settings, verification: Verification) -> None:
+async def _see_dead_letters(clients: Clients, settings: Settings, verification: Verification) -> None:
     try:
-        async for letter in DeadLetterTable(client, settings.dead_letters.table).read():
-            verification.bury(letter.record.sequence_number)
+        async with parts.open_dead_letter_store(clients, settings) as store:
+            async for letter in store.read():
+                verification.bury(letter.record.sequence_number)
     except NotFound:
         return  # the table is made when the first worker starts; without it nothing was buried

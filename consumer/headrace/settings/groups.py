@@ -13,6 +13,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 import headrace
+from headrace.core.destination import Kind, parse
 from headrace.loss import LossPolicy
 from headrace.model import StartPosition, TrimHorizon
 from headrace.settings import texts, units
@@ -154,12 +155,16 @@ class DeadLetterSettings(Group):
     """Where records go that are given up."""
 
     destination: Annotated[str, BeforeValidator(texts.destination), Shown("dynamodb:<application>-dead-letters")] = ""
-    """Where a buried record is stored before its checkpoint passes: dynamodb:TABLE."""
+    """Where a buried record is stored before its checkpoint passes: dynamodb:TABLE, sqs:QUEUE-URL, sns:TOPIC-ARN or s3://bucket/prefix. A table is made when missing; a queue, topic or bucket must be there. While it cannot be reached the shard waits. Read again by `headrace dead-letters`, except from a topic."""
+
+    spill: Annotated[str | None, BeforeValidator(texts.bucket_or_none)] = None
+    """s3://bucket/prefix for payloads too large for a message of SQS or SNS (250,000 bytes with everything); none: they are cut, with a mark, and cannot be delivered again."""
 
     @property
-    def table(self) -> str:
-        """The table of the destination."""
-        return self.destination.removeprefix("dynamodb:")
+    def table(self) -> str | None:
+        """The table of the destination, if it is one."""
+        where = parse(self.destination)
+        return where.target if where.kind is Kind.DYNAMODB else None
 
 
 class LeaseSettings(Group):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from headrace.core.destination import Kind, parse
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import SettingsError
 from headrace.settings import groups, texts, units
@@ -191,5 +192,11 @@ def _item_conflicts(settings: Settings) -> Iterator[Problem]:
 def _table_conflicts(settings: Settings) -> Iterator[Problem]:
     if settings.sink.table is not None and settings.lease.table == settings.sink.table:
         yield Problem(("sink", "table"), "is the lease table", "Name a table of its own for results")
-    if settings.dead_letters.table in {settings.sink.table, settings.lease.table}:
+    if settings.dead_letters.table is not None and settings.dead_letters.table in {
+        settings.sink.table,
+        settings.lease.table,
+    }:
         yield Problem(("dead_letters", "destination"), "is a table that already has another use", "Name a table of its own for dead letters")  # fmt: skip
+    kind = parse(settings.dead_letters.destination).kind
+    if settings.dead_letters.spill is not None and kind not in {Kind.SQS, Kind.SNS}:
+        yield Problem(("dead_letters", "spill"), "has no effect: this destination takes payloads of any size", "Leave it out")  # fmt: skip

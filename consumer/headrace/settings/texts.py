@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from headrace.core.destination import NotADestination, parse
 from headrace.core.filters import FilterPatternError, compile_filters
 from headrace.settings.units import Unfit
 
@@ -21,8 +22,6 @@ _STREAM: Final = re.compile(
 
 _WORKER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """Printable without quoting in a table row, a log line and a label."""
-
-_LATER_DESTINATIONS: Final = ("sqs:", "sns:", "s3://")
 
 
 def text(value: object) -> str:
@@ -86,13 +85,21 @@ def fresh_worker_id() -> str:
 
 
 def destination(value: object) -> str:
-    """Where dead letters go: `dynamodb:TABLE`."""
+    """Where dead letters go."""
     given = text(value)
-    if given.startswith(_LATER_DESTINATIONS):
-        raise Unfit("this version supports dynamodb: only", "Set it to dynamodb:TABLE")
-    if not given.startswith("dynamodb:") or not _TABLE.fullmatch(given.removeprefix("dynamodb:")):
-        raise Unfit("is not a destination", "Set it to dynamodb:TABLE")
+    try:
+        parse(given)
+    except NotADestination as error:
+        raise Unfit(error.problem, error.mend) from error
     return given
+
+
+def bucket_or_none(value: object) -> str | None:
+    """A place in S3, or None for the word `none`."""
+    given = optional_text(value)
+    if given is not None and not given.startswith("s3://"):
+        raise Unfit("is no place in S3", "Write s3://bucket/prefix")
+    return None if given is None else destination(given)
 
 
 def filter_patterns(value: object) -> tuple[str, ...]:

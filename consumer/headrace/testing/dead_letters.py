@@ -10,8 +10,13 @@ from headrace.errors import AwsError
 from headrace.model import DeadLetter, ShardId
 
 
+def _key(letter: DeadLetter) -> tuple[str, str, int, int]:
+    record = letter.record
+    return letter.stream, record.shard_id, record.sequence_number, record.sub_sequence_number
+
+
 class MemoryDeadLetters:
-    """Implements `ports.DeadLetters`. A letter of the same record replaces the one before."""
+    """Implements `ports.DeadLetterStore`. A letter of the same record replaces the one before."""
 
     def __init__(self) -> None:
         self._letters: dict[tuple[str, str, int, int], DeadLetter] = {}
@@ -31,10 +36,13 @@ class MemoryDeadLetters:
         await asyncio.sleep(0)
         if self._failures:
             raise self._failures.popleft()
+        self._letters.update((_key(letter), letter) for letter in letters)
+
+    async def remove(self, letters: Sequence[DeadLetter]) -> None:
+        """Forget them."""
+        await asyncio.sleep(0)
         for letter in letters:
-            record = letter.record
-            key = (letter.stream, record.shard_id, record.sequence_number, record.sub_sequence_number)
-            self._letters[key] = letter
+            self._letters.pop(_key(letter), None)
 
     async def read(self, stream: str | None = None, shard: ShardId | None = None) -> AsyncIterator[DeadLetter]:
         """Every letter, those of a stream, or those of one shard in the order of the records."""
