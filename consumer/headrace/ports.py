@@ -164,6 +164,7 @@ class BatchContext:
 class ShardStatus:
     """What a running shard can tell at a moment.
 
+    `held_by` is the sequence number of the record that holds the checkpoint: the oldest one read and not settled.
     `oldest_open_arrival_s` is the arrival (epoch seconds) of the oldest record read and not settled, None when there is
     none; `behind_s` the last page's distance to the tip as the source gave it. `last_progress` is when the checkpoint's
     mark last moved, or the shard was found to be at its tip with nothing open; `last_settled` when any record was settled
@@ -179,6 +180,7 @@ class ShardStatus:
     behind_s: float
     last_progress: Instant
     last_settled: Instant
+    held_by: int | None = None
     halted: Loss | None = None
     """Why it is held and not read, if it is."""
 

@@ -109,6 +109,20 @@ def test_a_record_is_settled_once():
     assert tracker.mark == TRIM_HORIZON
 
 
+def test_the_record_that_holds_the_mark_can_be_named():
+    """The oldest open one, however its span is settled."""
+    tracker = Tracker(TRIM_HORIZON)
+    assert tracker.oldest_open is None
+    first, second = tracker.admit(records(0, 3)), tracker.admit(records(3, 2))
+    assert tracker.oldest_open == 0
+    tracker.settle(first, 0)
+    tracker.settle(first, 2)
+    tracker.settle_all(second)
+    assert tracker.oldest_open == 1
+    tracker.settle(first, 1)
+    assert tracker.oldest_open is None
+
+
 def test_a_span_settled_piecemeal_lets_go_of_its_payloads():
     """One record that waits for a retry does not keep its neighbours' data in memory."""
 

@@ -30,6 +30,7 @@ class Calls:
         self.batches: list[list[int]] = []
         self.began: list[tuple[float, list[int]]] = []
         self.contexts: list[BatchContext] = []
+        self.sequence_numbers: dict[int, int] = {}
         self.now = 0
         self.most = 0
         self._answer = answer
@@ -39,6 +40,7 @@ class Calls:
     async def call(self, records: Sequence[Record], context: BatchContext):
         numbers = [int(record.data) for record in records]
         self.batches.append(numbers)
+        self.sequence_numbers |= {int(record.data): record.sequence_number for record in records}
         self.contexts.append(context)
         self.began.append((asyncio.get_running_loop().time(), numbers))
         self.now += 1
@@ -218,6 +220,7 @@ async def test_a_lane_that_fails_holds_back_its_own_keys_only():
         (status,) = [ask() for ask in f.members["w"].observer.running.values()]
         assert status.retrying_records > 0
         assert status.checkpoint == "000", "record 0 is open"
+        assert status.held_by == calls.sequence_numbers[0]
 
         await f.until(f.all_written, within_s=900)
         await f.until(f.last_checkpoints_reached)

@@ -169,9 +169,12 @@ class Stage:
         return rows
 
     async def all_written(self, count: int, within_s: float = 60) -> None:
+        await self.all_written_but(count, set(), within_s)
+
+    async def all_written_but(self, count: int, buried: set[int], within_s: float = 60) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
-        while len(missing := set(range(count)) - await self.written()):
+        while len(missing := set(range(count)) - buried - await self.written()):
             if loop.time() > deadline:
                 logs = "\n".join(p.log.read_text()[-2000:] for p in self.processes)
                 raise AssertionError(f"{len(missing)} of {count} missing: {sorted(missing)[:10]}\n{logs}")

@@ -69,6 +69,13 @@ class Span:
             return self._records[0].arrival_s
         return self._places[self._prefix][2]
 
+    @property
+    def oldest_open(self) -> int:
+        """Sequence number of the first open record; only while one is open."""
+        if self._records is not None:
+            return self._records[0].sequence_number
+        return self._places[self._prefix][0]
+
 
 class Tracker:
     """Follows the records of one run of one shard. `mark` starts at the checkpoint the run resumed from."""
@@ -91,6 +98,11 @@ class Tracker:
     def oldest_open_arrival_s(self) -> float | None:
         """Arrival of the record that holds the mark, in epoch seconds; None when nothing is open."""
         return self._spans[0].oldest_open_arrival_s if self._spans else None
+
+    @property
+    def oldest_open(self) -> int | None:
+        """Sequence number of the record that holds the mark; None when nothing is open."""
+        return self._spans[0].oldest_open if self._spans else None
 
     def admit(self, records: Sequence[Record]) -> Span:
         """Take in the next records of the shard, in order. Raises ValueError for none, or after the end."""

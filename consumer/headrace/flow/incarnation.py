@@ -246,7 +246,8 @@ def _token(chance: Callable[[], float]) -> str:
 
 
 def _shown(status: ShardStatus, now: Instant) -> dict[str, Any]:
-    """For people: how long ago instead of an instant of this process's own clock."""
+    """For people: how long ago instead of an instant of this process's own clock, and long numbers as text."""
     facts = asdict(status)
+    facts["held_by"] = None if status.held_by is None else str(status.held_by)
     ago = {name: round(now - facts.pop(f"last_{name}"), 3) for name in ("progress", "settled")}
     return {**facts, "since_progress_s": ago["progress"], "since_settled_s": ago["settled"]}

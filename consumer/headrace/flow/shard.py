@@ -108,6 +108,7 @@ class ShardRun:
             behind_s=self._fetcher.reading.behind_s,
             last_progress=self._last_progress,
             last_settled=self._last_settled,
+            held_by=self._tracker.oldest_open,
             halted=self._fetcher.halted,
         )
 
