@@ -57,12 +57,11 @@ def test_a_function_tells_its_kind(case):
     assert kind(function) is expected
 
 
-def records_annotated_as_one(records: Record): ...
-
-
 UNCLEAR = {
-    "records, annotated as one": (records_annotated_as_one, Record),
+    "records, annotated as one": (lambda records: ..., Record),
+    "a batch, annotated as one payload": (lambda batch: ..., dict),
     "a batch and a context": (lambda batch, context: ..., inspect.Parameter.empty),
+    "an event and a context, annotated as a list": (lambda event, context: ..., list[Record]),
 }
 
 

@@ -320,7 +320,7 @@ async def test_an_event_that_no_process_lives_to_read_is_a_failure_in_the_end(ha
     async with handler("return pid") as pool:
         tries = []
 
-        async def vanish(process, call):
+        async def vanish(process, *_):
             tries.append(process.pid)
             process.kill()
             raise NotInvoked

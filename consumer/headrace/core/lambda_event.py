@@ -57,8 +57,11 @@ class EventEncoder:
 
     def encode(self, records: Sequence[Record], window: WindowCall | None = None) -> bytes:
         """The event with these records; with a window, its six members follow them."""
-        tail = _TAIL if window is None else b"]," + self._window(window)[1:]
-        return b"".join([_HEAD, b",".join([self._encode(record) for record in records]), tail])
+        return b"".join([_HEAD, b",".join([self._encode(record) for record in records]), self._tail(window)])
+
+    def overhead_of(self, window: WindowCall | None) -> int:
+        """Bytes of an event without records, exactly: `overhead`, or more with a window."""
+        return len(_HEAD) + len(self._tail(window))
 
     def size_of(self, record: Record) -> int:
         """Bytes that a record takes, a comma included. Its payload is not encoded for this."""
@@ -67,17 +70,18 @@ class EventEncoder:
         event_id = len(_json(record.shard_id)) + len(":") + number
         return self._fixed + len(_json(record.partition_key)) + number + data + len(_arrival(record)) + event_id
 
-    def _window(self, call: WindowCall) -> bytes:
-        return _json(
-            {
-                "window": {"start": _second(call.start_s), "end": _second(call.end_s)},
-                "state": call.state,
-                "shardId": call.shard_id,
-                "eventSourceARN": self._stream_arn,
-                "isFinalInvokeForWindow": call.is_final,
-                "isWindowTerminatedEarly": call.is_terminated_early,
-            }
-        )
+    def _tail(self, window: WindowCall | None) -> bytes:
+        if window is None:
+            return _TAIL
+        members = {
+            "window": {"start": _second(window.start_s), "end": _second(window.end_s)},
+            "state": window.state,
+            "shardId": window.shard_id,
+            "eventSourceARN": self._stream_arn,
+            "isFinalInvokeForWindow": window.is_final,
+            "isWindowTerminatedEarly": window.is_terminated_early,
+        }
+        return b"]," + _json(members)[1:]
 
     def _encode(self, record: Record) -> bytes:
         number = str(record.sequence_number)

@@ -63,7 +63,17 @@ def read_batch(records: Sequence[Record], read: Reader | None) -> list[Any]:
 
     Raises Reject for a payload that does not fit: the call fails, until a split has found that one record.
     """
-    return list(records) if read is None else [read(record) for record in records]
+    if read is None:
+        return list(records)
+    found: list[Any] = []
+    for record in records:
+        try:
+            found.append(read(record))
+        except Reject as misfit:
+            if len(records) == 1:
+                raise
+            raise Reject(f"record {len(found) + 1} of {len(records)}: {misfit.reason}") from None
+    return found
 
 
 def writes_in(returned: Any) -> list[Effect] | None:

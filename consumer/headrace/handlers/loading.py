@@ -79,13 +79,19 @@ class _Unusable(Exception):  # noqa: N818 - never leaves this module
         self.mend = mend
 
 
+def look_here() -> str:
+    """Have modules of the working directory found first; that directory."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return here
+
+
 def _module(spec: str) -> Any:
     name, colon, function = spec.partition(":")
     if not (colon and function and all(part.isidentifier() for part in f"{name}.{function}".split("."))):
         raise _Unusable("is not of the form module:function", f"{_FORM}, for example app.orders:handle")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    here = look_here()
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # broad: the user's module may raise anything while it is imported

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,15 @@ from headrace.errors import CallFailed, Reject, Retry, SettingsError
 from headrace.handlers.batch_function import read_batch, writes_in
 from headrace.handlers.function import HandlerFunction
 from headrace.handlers.kinds import HandlerKind, kind_by_name, kind_by_signature
-from headrace.handlers.loading import SETTING, annotation_of, batch_reader, find, is_async_function, record_handler
+from headrace.handlers.loading import (
+    SETTING,
+    annotation_of,
+    batch_reader,
+    find,
+    is_async_function,
+    look_here,
+    record_handler,
+)
 from headrace.handlers.outcomes import (
     Answer,
     Crashed,
@@ -28,6 +35,8 @@ from headrace.handlers.outcomes import (
     error_of,
 )
 from headrace.handlers.pool import HandlerPool, PoolRules, open_pool
+from headrace.handlers.processors import processors
+from headrace.handlers.source import takes_event_and_context
 from headrace.model import Record
 from headrace.ports import BatchContext, BatchHandler, Handler
 
@@ -62,7 +71,7 @@ class HandlerSpec:
     @property
     def pool(self) -> PoolRules:
         """How many processes it has."""
-        return PoolRules(self.processes or os.cpu_count() or 1)
+        return PoolRules(self.processes or processors())
 
 
 @asynccontextmanager
@@ -117,6 +126,9 @@ def _kind(wanted: HandlerSpec) -> tuple[HandlerKind, Any]:
         return HandlerKind.LAMBDA, None
     if wanted.kind is not None:
         return wanted.kind, None
+    look_here()
+    if takes_event_and_context(wanted.spec):
+        return HandlerKind.LAMBDA, None
     target = find(wanted.spec)
     if not callable(target) or isinstance(target, type):
         return HandlerKind.RECORD, target  # which says what is wrong with it

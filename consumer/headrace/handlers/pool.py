@@ -18,12 +18,12 @@ from typing import Final, assert_never
 import structlog
 
 from headrace.core.backoff import Backoff, delay_s
-from headrace.errors import SettingsError
+from headrace.errors import NotCalled, SettingsError
 from headrace.handlers.function import FORM, HandlerFunction, environment, split_name
 from headrace.handlers.outcomes import Answer, Crashed, Raised, TimedOut, error_of
 from headrace.handlers.process import HandlerProcess, NotInvoked
-from headrace.handlers.wire import BatchCall, Call, Ready, Unusable
-from headrace.tasks import TaskGroup
+from headrace.handlers.wire import BatchCall, Call, Ready, Unusable, frame
+from headrace.tasks import all_of
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,9 @@ SETTING: Final = "HEADRACE_HANDLER"
 
 REPLACEMENT: Final = Backoff(first_s=0.2, cap_s=20.0)
 """Before another process, after processes that ended without a call: about the cost of a start, up to what an operator waits."""
+
+LOOK_S: Final = 5.0
+"""Between two looks, while waiting for a process, at whether there is one to wait for."""
 
 MOST_TRIES: Final = 3
 """Processes that may be gone before they have an event; then it is taken to be the event that ends them."""
@@ -71,13 +74,16 @@ class HandlerPool:
         self._environment = environment(function, os.environ)
         self._idle: asyncio.Queue[HandlerProcess] = asyncio.Queue()
         self._processes: set[HandlerProcess] = set()
+        self._problem = ""
+        """Why the last replacement could not be used."""
         self.replaced = 0
         """How many processes ended and had to be replaced."""
 
     async def call(self, event: bytes, request_id: str | None = None) -> Answer:
         """Call a Lambda handler with an event (JSON, UTF-8) as soon as a process is free. The request id is fresh unless given.
 
-        The time limit counts from then on. Cancelling this kills the process: its work may be half done.
+        The time limit counts from then on. Cancelling this kills the process: its work may be half done. Raises NotCalled
+        while no process can be made that loads the handler, ValueError for a call of more than `wire.LARGEST` bytes.
         """
         return await self._call(Call(request_id or str(uuid.uuid4()), self._function.limit_s, event))
 
@@ -86,18 +92,30 @@ class HandlerPool:
         return await self._call(BatchCall(request_id, self._function.limit_s, records))
 
     async def _call(self, call: Call | BatchCall) -> Answer:
+        message = frame(call)
         for _ in range(MOST_TRIES):
             process = await self._free_process()
             with suppress(NotInvoked):
-                answer = await process.call(call)
+                answer = await process.call(message, call.limit_s)
                 self._put_back(process, answer)
                 return answer
         return Crashed()
 
     async def _free_process(self) -> HandlerProcess:
-        while not (process := await self._idle.get()).is_alive:
-            pass
-        return process
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    process = await self._idle.get()
+            except TimeoutError:
+                self._insist()
+            else:
+                if process.is_alive:
+                    return process
+
+    def _insist(self) -> None:
+        """Raises NotCalled where no process is there, and none could be made."""
+        if self._problem and not any(process.is_of_use for process in self._processes):
+            raise NotCalled(f"no process of the handler can be made: {self._problem}")
 
     def _put_back(self, process: HandlerProcess, answer: Answer) -> None:
         if isinstance(answer, Raised) and answer.was_out_of_memory:
@@ -112,7 +130,7 @@ class HandlerPool:
         """Keep the processes for as long as the block lasts. Raises SettingsError when the handler cannot be used."""
         try:
             first = await self._first()
-            async with TaskGroup() as tasks:
+            async with all_of() as tasks:
                 seats = [first, *[None] * (self._rules.size - 1)]
                 keeping = [tasks.create_task(self._keep(one), name=f"handler-{n}") for n, one in enumerate(seats)]
                 yield
@@ -166,10 +184,13 @@ class HandlerPool:
             started = await self._start()
         except OSError as error:
             log.exception("lambda_process_not_started", error=error.strerror)
+            self._problem = f"it cannot be started: {error.strerror}"
             return None
         if isinstance(started, Unusable):
             log.error("lambda_handler_unusable", handler=self._function.handler, problem=started.problem)
+            self._problem = started.problem
             return None
+        self._problem = ""
         log.info("lambda_process_started", pid=started.pid)
         return started
 

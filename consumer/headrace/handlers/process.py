@@ -24,8 +24,6 @@ from headrace.handlers.function import HandlerFunction
 from headrace.handlers.outcomes import Answer, Crashed, TimedOut
 from headrace.handlers.wire import (
     LENGTH,
-    BatchCall,
-    Call,
     FromChild,
     Load,
     Ready,
@@ -57,6 +55,7 @@ class HandlerProcess:
         self._socket = ours
         self._is_calling = False
         self._was_killed = False
+        self._is_loaded = False
         self.answered = 0
         """How many calls it answered."""
         self.ended_idle = False
@@ -97,43 +96,47 @@ class HandlerProcess:
         """Whether it can be called, as far as anybody knows."""
         return self._process.returncode is None and not self._was_killed
 
+    @property
+    def is_of_use(self) -> bool:
+        """Whether it can be called, now or after the call it is in."""
+        return self._is_loaded and self.is_alive
+
     async def ready(self, limit_s: float) -> Ready | Unusable | Crashed | TimedOut:
         """Wait until the handler is loaded. A process that does not get there is killed."""
         answer = await self._answer_within(limit_s)
-        if not isinstance(answer, Ready):
+        self._is_loaded = isinstance(answer, Ready)
+        if not self._is_loaded:
             self.kill()
         if isinstance(answer, Ready | Unusable | Crashed | TimedOut):
             return answer
         raise TypeError(f"{type(answer).__name__} before any call")
 
-    async def call(self, call: Call | BatchCall) -> Answer:
-        """Call the handler; one call at a time. Raises NotInvoked.
+    async def call(self, message: bytes, limit_s: float) -> Answer:
+        """Call the handler with the frame of a call; one at a time. Raises NotInvoked.
 
         Cancelling this kills the process, as a call that does not answer in time does.
         """
         if not self.is_alive:
             raise NotInvoked
-        answer = await self._answer_within(call.limit_s, call)
+        answer = await self._answer_within(limit_s, message)
         if isinstance(answer, Ready | Unusable):
             raise TypeError(f"{type(answer).__name__} for an answer")
         self.answered += 1
         return answer
 
-    async def _answer_within(
-        self, limit_s: float, call: Call | BatchCall | None = None
-    ) -> FromChild | Crashed | TimedOut:
+    async def _answer_within(self, limit_s: float, message: bytes | None = None) -> FromChild | Crashed | TimedOut:
         self._is_calling = True
         has_answered = False
         try:
             async with asyncio.timeout(limit_s):
-                if call is not None:
-                    await asyncio.get_running_loop().sock_sendall(self._socket, frame(call))
+                if message is not None:
+                    await asyncio.get_running_loop().sock_sendall(self._socket, message)
                 answer = await self._receive()
             has_answered = True
         except TimeoutError:
             return TimedOut(limit_s)
         except ConnectionError as error:
-            if call is not None:
+            if message is not None:
                 raise NotInvoked from error
             return await self._crash()
         except (EOFError, ValueError):

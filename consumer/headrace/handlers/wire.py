@@ -71,7 +71,7 @@ def frame(message: ToChild | FromChild) -> bytes:
     """A message, ready to be sent. Raises ValueError for one that is larger than LARGEST."""
     body = _encoder.encode(message)
     if len(body) > LARGEST:
-        raise ValueError(f"a message of {len(body)} bytes")
+        raise ValueError(f"a message of {len(body)} bytes, more than {LARGEST}")
     return LENGTH.pack(len(body)) + body
 
 
