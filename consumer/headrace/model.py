@@ -56,9 +56,14 @@ class Record(msgspec.Struct, gc=False):
     def json(self) -> Any:
         """The payload parsed as JSON; numbers with a fraction or exponent become `Decimal`, exactly.
 
-        Raises `msgspec.DecodeError` when the payload is not JSON.
+        Raises `msgspec.DecodeError` when the payload is not JSON, or is nested deeper than Python's own stack.
         """
-        return _payload.decode(self.data)
+        try:
+            return _payload.decode(self.data)
+        except UnicodeDecodeError:
+            raise msgspec.DecodeError("JSON is malformed: not UTF-8") from None
+        except RecursionError:
+            raise msgspec.DecodeError("JSON is nested too deeply") from None
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):

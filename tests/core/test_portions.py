@@ -197,9 +197,19 @@ def test_a_rejected_batch_is_split_until_it_is_known_which_record_is_meant(bisec
     assert isinstance(after(rejected("Reject", ""), rules=rules(3, bisect)), Split)
 
 
-def test_a_rejected_batch_that_may_not_be_split_is_buried_whole():
-    """There is nothing to be won by another call."""
-    assert isinstance(after(rejected("Reject", "")), Bury)
+def test_a_rejected_batch_is_split_also_where_failures_are_not():
+    """One record that the handler will never take must not take its neighbours along."""
+    assert isinstance(after(rejected("Reject", "")), Split)
+    assert isinstance(after(rejected("Reject", ""), Portion(4, 5)), Bury)
+
+
+def test_a_batch_that_asks_for_time_is_called_again_whole_when_it_said():
+    """Nothing is wrong with its records; only when its attempts are used up a split may find one that is."""
+    for bisect in Bisect:
+        verdict = after(postponed("Retry", "later", 7.0), Portion(0, 9), rules(2, bisect))
+        assert isinstance(verdict, Retry)
+        assert (verdict.portion.size, verdict.after_s) == (9, 7.0)
+    assert isinstance(after(postponed("Retry", "later", 7.0), Portion(0, 9, 2), rules(2, Bisect.AT_ONCE)), Split)
 
 
 # --- portions --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from process.conftest import until
 
 pytestmark = [pytest.mark.process, pytest.mark.servers]
 
@@ -54,6 +55,16 @@ async def test_a_handler_or_key_that_cannot_work_is_refused(stage):
         assert line.startswith("HEADRACE_HANDLER = 'no_such_module:handle': ")
         line = await refused(s, HEADRACE_HANDLER="", HEADRACE_ITEM_KEY="id={n}")
         assert line.startswith("HEADRACE_ITEM_KEY = 'id={n}': ")
+
+
+async def test_a_stop_before_there_was_anything_to_stop_ends_at_once(stage):
+    """Kinesis cannot be reached, so the worker still waits for it; nothing is held that would have to be given up."""
+    async with stage(shards=1) as s:
+        worker = s.start(AWS_ENDPOINT_URL_KINESIS="http://127.0.0.1:9")
+        await until(lambda: worker.events("call_failed"), 20)
+        worker.send(signal.SIGTERM)
+        assert await worker.exit_code(within_s=5) == 0, worker.log.read_text()
+        assert "Traceback" not in worker.log.read_text()
 
 
 async def test_a_stream_made_anew_under_the_same_name_is_refused(stage):

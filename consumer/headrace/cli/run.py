@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import structlog
@@ -57,12 +58,28 @@ RELEASE_S: Final = 1.0
 
 def run(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT; the exit code. Raises SettingsError for what must be mended first."""
-    uvloop.run(_main(settings))
+    with suppress(asyncio.CancelledError):  # a stop before there was anything to stop
+        uvloop.run(_main(settings))
     return 0
 
 
+class Stop(asyncio.Event):
+    """A stop that was asked for. While the worker `is_starting` nobody waits for it: what is under way is given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_starting = True
+        self._starting = asyncio.current_task()
+
+    def set(self) -> None:
+        """Ask for it."""
+        super().set()
+        if self.is_starting and self._starting is not None:
+            self._starting.cancel()
+
+
 async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
+    stop = Stop()
     _listen_for_signals(stop, settings.shutdown.timeout.total_seconds())
     parts.check_handler(settings)
     registry = process_registry()
@@ -96,6 +113,7 @@ async def _main(settings: Settings) -> None:
                 log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
                 worker.address = reachable_at(settings.ops.address, port)
                 _settle_down()
+                stop.is_starting = False
                 await _work(worker, stop, description, settings)
 
 

@@ -15,7 +15,8 @@ Where AWS is silent, this is decided:
   buried alone; without, all is retried together, and buried together.
 - An answer that cannot be understood fails the call without splitting it: the answer is wrong, not a record.
   `splits_bad_answers` splits there too.
-- A Reject buries at once, but not with several records while they can be split.
+- A Reject buries at once, though never several records together: it splits them, whatever `bisect` says, until it is known
+  whose it is. A Retry asks for the same call later: it splits nothing before its attempts are used up.
 - Between the calls of a portion the delay grows as for a single record (`RetryRules.backoff`). After progress and after a
   split the next call follows at once.
 - Age has to exceed the limit, to reach it is not enough.
@@ -29,8 +30,8 @@ from typing import Final, TypeAlias, assert_never
 
 from headrace.core.answers import Answer, NotInvoked, PartialFailure, Success, WholeFailure
 from headrace.core.backoff import Backoff, delay_s
+from headrace.core.verdict import AskedToReject, AskedToRetry, Failure, Raised, RetryAfter, RetryRules
 from headrace.core.verdict import Bury as GiveUp
-from headrace.core.verdict import Failure, Raised, RetryAfter, RetryRules
 from headrace.core.verdict import judge as judge_record
 
 NOT_INVOKED_BACKOFF: Final = Backoff(first_s=0.2, cap_s=20.0)
@@ -180,6 +181,11 @@ def _failed(portion: Portion, failure: PartialFailure | WholeFailure, rules: Por
 
 
 def _splits(failure: PartialFailure | WholeFailure, rules: PortionRules, *, is_given_up: bool) -> bool:
+    asked = _asked(failure)
+    if isinstance(asked, AskedToReject):
+        return True
+    if isinstance(asked, AskedToRetry) and not is_given_up:
+        return False
     if isinstance(failure, WholeFailure) and not failure.is_function_error and not rules.splits_bad_answers:
         return False
     match rules.bisect:
