@@ -61,9 +61,9 @@ class Record(msgspec.Struct, gc=False):
         try:
             return _payload.decode(self.data)
         except UnicodeDecodeError:
-            raise msgspec.DecodeError("JSON is malformed: not UTF-8") from None
+            raise msgspec.DecodeError("not UTF-8") from None
         except RecursionError:
-            raise msgspec.DecodeError("JSON is nested too deeply") from None
+            raise msgspec.DecodeError("nested too deeply") from None
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):

@@ -162,7 +162,7 @@ def test_partials_and_callable_objects_are_handlers(module):
         ("dict", b"null", "the payload is a JSON null, not an object"),
         ("dict", b"secret", "the payload is not JSON: JSON is malformed: invalid character (byte 0)"),
         ("dict", b'"\xff"', "the payload is not JSON: not UTF-8"),
-        ("dict", b"[" * 100_000, "the payload is nested too deeply"),
+        ("dict", b"[" * 100_000, "the payload is not JSON: nested too deeply"),
         ("Struct", b'{"id": 7, "total": 1}', "the payload does not fit: Expected `str`, got `int` at $.id"),
         ("Struct", b'{"id": "x"}', "the payload does not fit: Object missing required field `total` at $"),
         ("Struct", b'{"id": "x", "total": "secret"}', "the payload does not fit: not valid at $.total"),

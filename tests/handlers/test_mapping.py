@@ -131,7 +131,7 @@ def test_a_number_key_takes_numbers_only():
         (b"secret", "the payload is not JSON: JSON is malformed: invalid character (byte 0)"),
         (b"", "the payload is not JSON: Input data was truncated"),
         (b'{"id": "\xff"}', "the payload is not JSON: not UTF-8"),
-        (b'{"a":' * 100_000, "the payload is nested too deeply"),
+        (b'{"a":' * 100_000, "the payload is not JSON: nested too deeply"),
         ({}, "the payload has no field 'id'"),
         ({"id": None}, "the payload has no field 'id'"),
         ({"id": {"secret": 1}}, "the field 'id' is an object"),

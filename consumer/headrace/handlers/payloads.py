@@ -71,7 +71,7 @@ _JSON_NAMES: Final = {list: "array", str: "string", bool: "boolean", type(None):
 def not_json(error: Exception) -> Reject:
     """Why bytes are not JSON, with the place and without the bytes."""
     if isinstance(error, RecursionError):
-        return Reject("the payload is nested too deeply")
+        return Reject("the payload is not JSON: nested too deeply")
     known = isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError)
     return Reject(f"the payload is not JSON: {error}" if known else "the payload is not JSON: not UTF-8")
 
