@@ -226,3 +226,15 @@ def test_the_recording_observer_keeps_what_it_was_told_in_order():
     assert observer.calls == [("shard_opened", ONE), ("page_fetched", ONE, 2, 10), ("shard_closed", ONE)]
     assert observer.named("page_fetched") == [(ONE, 2, 10)]
     assert observer.running == {}
+
+
+def test_the_sink_s_own_counts_are_asked_for_at_each_scrape(registry):
+    """And those it has none of are 0, so that the first one is an increase."""
+    counts = {"requests": 3, "written": 70}
+    Metrics(registry, StillClock(), "orders", lambda: counts)
+    read = lambda name, result: registry.get_sample_value(name, {"stream": "orders", "result": result})  # noqa: E731
+
+    assert read("headrace_sink_requests_total", "requests") == 3
+    counts["written"] = 95
+    assert read("headrace_sink_writes_total", "written") == 95
+    assert read("headrace_sink_writes_total", "refused") == 0

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -152,6 +153,11 @@ async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) ->
         writing = tasks.create_task(sink.run(), name="sink")
         yield sink
         writing.cancel()
+
+
+def counts_of(sink: Sink) -> dict[str, int]:
+    """What a sink has done, by the names of its own counts; empty for one that keeps none."""
+    return asdict(sink.counts) if isinstance(sink, ServingTable) else {}
 
 
 class NoTable:

@@ -101,7 +101,7 @@ async def _main(settings: Settings) -> None:
                 sink=sink,
                 dead_letters=dead_letters,
                 handler=handler,
-                observer=Metrics(registry, clock, description.name),
+                observer=Metrics(registry, clock, description.name, lambda: parts.counts_of(sink)),
                 clock=clock,
                 chance=CHANCE,
                 aside=OwnThread(lambda: open_lease_table(clients, lease_table)),

@@ -26,6 +26,8 @@ class Metric:
     labels: tuple[str, ...] = ("stream",)
     buckets: tuple[float, ...] = ()
     values: tuple[str, ...] = ()
+    is_asked_for: bool = False
+    """A counter that is kept elsewhere and read at each scrape, by the names in `values`."""
 
 
 _SHARD: Final = ("stream", "shard")
@@ -83,6 +85,8 @@ DEAD_LETTERS = Metric(
         verdict.REJECTED,
         verdict.WRITE_REFUSED,
         verdict.NOT_JSON,
+        verdict.RECORD_TOO_LARGE,
+        verdict.KEY_PARKED,
     ),
 )
 NOT_JSON = Metric(
@@ -110,6 +114,23 @@ LOSSES = Metric(
 )
 FENCED = Metric("headrace_worker_fenced_total", "counter", "Times that another worker declared this one dead.")
 PEERS_FENCED = Metric("headrace_peers_fenced_total", "counter", "Silent workers that this one declared dead.")
+
+SINK_REQUESTS = Metric(
+    "headrace_sink_requests_total",
+    "counter",
+    "Write requests to the serving table: sent, of these throttled as a whole, and failed for another reason.",
+    ("stream", "result"),
+    values=("requests", "throttled", "failed"),
+    is_asked_for=True,
+)
+SINK_WRITES = Metric(
+    "headrace_sink_writes_total",
+    "counter",
+    "Single writes: durable, refused for good, and left unprocessed, which are sent again.",
+    ("stream", "result"),
+    values=("written", "refused", "unprocessed"),
+    is_asked_for=True,
+)
 
 HANDLER_SECONDS = Metric(
     "headrace_handler_seconds",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, GCCollector, Histogram, ProcessCollector, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 import headrace
@@ -30,18 +30,27 @@ def process_registry() -> CollectorRegistry:
 class Metrics:
     """Counts what the flow tells, under one stream's label; gauges of running shards are computed at scrape time."""
 
-    def __init__(self, registry: CollectorRegistry, clock: Clock, stream: str) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        clock: Clock,
+        stream: str,
+        sink_counts: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """`sink_counts` are the sink's own, by name; those that it does not have are 0."""
         self._registry = registry
         self._clock = clock
         self._stream = stream
         self._shards: dict[ShardId, Callable[[], ShardStatus]] = {}
-        self._counters = {metric: self._counter(metric) for metric in catalogue.CATALOGUE if metric.kind == "counter"}
+        counters = [metric for metric in catalogue.CATALOGUE if metric.kind == "counter" and not metric.is_asked_for]
+        self._counters = {metric: self._counter(metric) for metric in counters}
         self._histograms = {
             metric: self._histogram(metric) for metric in catalogue.CATALOGUE if metric.kind == "histogram"
         }
         build = Gauge(*_named(catalogue.BUILD_INFO), catalogue.BUILD_INFO.labels, registry=registry)
         build.labels(headrace.__version__, platform.python_version()).set(1)
         registry.register(_RunningShards(self._shards, clock, stream))
+        registry.register(_AskedFor(sink_counts, stream))
 
     def _counter(self, metric: Metric) -> Counter:
         counter = Counter(*_named(metric), metric.labels, registry=self._registry)
@@ -180,6 +189,24 @@ class _RunningShards(Collector):
             catalogue.SHARD_EPOCH: lambda status: status.epoch,
             catalogue.SHARD_HALTED: lambda status: status.halted is not None,
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _AskedFor(Collector):
+    """Counters that the sink keeps itself, where counting costs least."""
+
+    counts: Callable[[], Mapping[str, int]]
+    stream: str
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One family for each of them."""
+        counts = self.counts()
+        for metric in catalogue.CATALOGUE:
+            if metric.is_asked_for:
+                family = CounterMetricFamily(*_named(metric), labels=metric.labels)
+                for value in metric.values:
+                    family.add_metric([self.stream, value], counts.get(value, 0))
+                yield family
 
 
 def lag_s(status: ShardStatus, wall_s: float) -> float:
