@@ -40,6 +40,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+imports = typer.Typer(help="Make settings out of what runs elsewhere.", no_args_is_help=True)
+app.add_typer(imports, name="import")
+
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file instead of headrace.toml.")
 ]
@@ -132,6 +135,29 @@ def show_settings(context: typer.Context, config: Config = None, *, as_json: AsJ
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, value, origin in rows:
         typer.echo(f"{name:{widths[0]}}  {value:{widths[1]}}  {origin}")
+
+
+@imports.command("esm")
+def import_esm(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="What `aws lambda get-event-source-mapping` prints; - reads it.")
+    ],
+    output: Annotated[
+        str, typer.Option(metavar="FILE", help="Where to write; - for standard output.")
+    ] = "headrace.toml",
+    uuid: Annotated[str | None, typer.Option(help="Which mapping of a list.")] = None,
+    application: Annotated[str | None, typer.Option(help="Its name; the function's unless given.")] = None,
+    handler: Annotated[str | None, typer.Option(help="The function's Handler, module.function.")] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
+    ignore_unknown: Annotated[bool, typer.Option("--ignore-unknown", help="Leave out fields nobody knows.")] = False,
+) -> None:
+    """Turn a Lambda event source mapping into headrace.toml, and name what becomes of each of its fields."""
+    from headrace.cli.import_esm import import_esm as write_settings  # noqa: PLC0415 - only this command needs it
+    from headrace.settings.esm import Choices  # noqa: PLC0415 - likewise
+
+    choices = Choices(application, handler, ignore_unknown)
+    raise typer.Exit(write_settings(file, output, uuid, choices, force=force))
 
 
 def _load(context: typer.Context, config: Path | None) -> Loaded:

@@ -124,7 +124,7 @@ class Settings(BaseSettings):
             name = texts.application(whole.get("application"))
             whole["lease"] = {"table": name, **whole["lease"]}
             whole["dead_letters"] = {"destination": f"dynamodb:{name}-dead-letters", **whole["dead_letters"]}
-        if whole.get("handler") is None:
+        if whole.get("handler") is None and whole.get("handler_kind") not in {"lambda", "batch"}:
             whole["sink"] = {"table": texts.REQUIRED, **whole["sink"]}
         whole["lease"] = {"worker_id": texts.fresh_worker_id(), **whole["lease"]}
         return whole
