@@ -148,6 +148,11 @@ class BatchHandler:
     size_of: Callable[[Record], int] | None = None
     overhead: int = 0
 
+    @property
+    def takes_events(self) -> bool:
+        """Whether it is a Lambda handler: what it gets is encoded, and limited in bytes."""
+        return self.size_of is not None
+
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
@@ -208,6 +213,9 @@ class Observer(Protocol):
 
     def records_filtered(self, shard: ShardId, records: int, not_json: int) -> None:
         """So many were settled without a call because no filter matched them; `not_json` could not be looked into."""
+
+    def records_foreign(self, shard: ShardId, records: int) -> None:
+        """So many of aggregates belong to other shards: their producer sends them again."""
 
     def record_retried(self, shard: ShardId) -> None:
         """An attempt failed and another will follow."""

@@ -10,8 +10,8 @@ from flow.fleet import Fleet, fleet
 from flow.test_leases import held
 from structlog.testing import capture_logs
 
+from headrace.core import leases
 from headrace.errors import NotFound, OrderLost, StreamReplaced
-from headrace.flow import checkpoint
 from headrace.loss import Loss, LossPolicy
 from headrace.testing.stream import MemoryStream
 
@@ -26,7 +26,7 @@ CONTINUE = {"on_loss": LossPolicy.CONTINUE}
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch):
     """What happens each hour of a day."""
-    monkeypatch.setattr(checkpoint, "UP_TO_MATTERS_S", RETENTION_S / 24)
+    monkeypatch.setattr(leases, "UP_TO_MATTERS_S", RETENTION_S / 24)
 
 
 def a_fleet():

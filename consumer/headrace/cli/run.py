@@ -41,7 +41,7 @@ from headrace.model import StreamDescription
 from headrace.ops.endpoints import Answers, serve
 from headrace.ops.metrics import Metrics, process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
-from headrace.ports import Ports
+from headrace.ports import BatchHandler, Handler, Ports
 from headrace.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -107,7 +107,7 @@ async def _main(settings: Settings) -> None:
                 aside=OwnThread(lambda: open_lease_table(clients, lease_table)),
                 nudge=nudges.send,
             )
-            worker = Worker(ports, _worker_rules(settings, description))
+            worker = Worker(ports, _worker_rules(settings, description, handler))
             answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged)
             async with serve(answers, address=settings.ops.address, port=settings.ops.port) as port:
                 log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
@@ -137,7 +137,7 @@ async def _work(worker: Worker, stop: asyncio.Event, description: StreamDescript
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerRules:
+def _worker_rules(settings: Settings, description: StreamDescription, handler: Handler | BatchHandler) -> WorkerRules:
     timing = settings.timing
     return WorkerRules(
         name=settings.lease.worker_id,
@@ -151,6 +151,7 @@ def _worker_rules(settings: Settings, description: StreamDescription) -> WorkerR
                 _limit_s(settings),
             ),
             lanes=_lane_rules(settings),
+            expands_aggregates=_expands(settings, handler),
             parks_keys=settings.retry.on_exhausted == "park_key",
             filters=_filters(settings),
             pace=PaceRules(settings.stream.poll_interval.total_seconds()),
@@ -176,6 +177,12 @@ def _lane_rules(settings: Settings) -> LaneRules:
         reports=Reports(settings.retry.report_batch_item_failures),
         tumbling_s=batch.tumbling_window.total_seconds(),
     )
+
+
+def _expands(settings: Settings, handler: Handler | BatchHandler) -> bool:
+    if settings.stream.deaggregate == "auto":
+        return isinstance(handler, Handler) or not handler.takes_events
+    return settings.stream.deaggregate == "true"
 
 
 def _filters(settings: Settings) -> Filters | None:

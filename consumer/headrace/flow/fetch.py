@@ -8,16 +8,16 @@ from typing import Final
 
 import structlog
 
+from headrace.core.aggregates import Expansion
 from headrace.core.backoff import delay_s
-from headrace.core.pacing import Pace, PaceRules
+from headrace.core.pacing import Pace
 from headrace.core.reading import Reading
 from headrace.errors import AwsError, Denied, IteratorExpired, NotFound, Retryable, Throttled
-from headrace.flow.budget import RECORD_OVERHEAD, Budget
-from headrace.flow.losses import Losses
+from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.persist import AWS_BACKOFF, HOPELESS_BACKOFF
+from headrace.flow.workplace import Workplace
 from headrace.loss import Loss
 from headrace.model import Lease, Page, Record, Shard
-from headrace.ports import Ports
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +41,7 @@ class Fetcher:
     def __init__(
         self,
         lease: Lease,
-        ports: Ports,
-        budget: Budget,
-        pace: PaceRules,
-        losses: Losses,
+        place: Workplace,
         take_in: Callable[[list[Record]], None],
         at_the_tip: Callable[[], None],
     ) -> None:
@@ -55,10 +52,11 @@ class Fetcher:
         self.halted: Loss | None = None
         """Why it is held and not read, if it is."""
         self._shard = lease.shard_id
-        self._ports = ports
-        self._budget = budget
-        self._pace = Pace(pace)
-        self._losses = losses
+        self._ports = place.ports
+        self._budget = place.budget
+        self._pace = Pace(place.rules.pace)
+        self._losses = place.losses
+        self._expansion = Expansion(lease) if place.rules.expands_aggregates else None
         self._take_in = take_in
         self._at_the_tip = at_the_tip
         self._iterator: str | None = None
@@ -91,9 +89,13 @@ class Fetcher:
             self.let_go(granted)
             raise
         self._failures = 0
-        taken = page.size + RECORD_OVERHEAD * len(page.records)
+        records, size = page.records, page.size
+        if self._expansion is not None and (found := self._expansion.of(records)) is not records:
+            records, size = found, sum(len(record.data) for record in found)
+            self._tell_foreign(self._expansion)
+        taken = size + RECORD_OVERHEAD * len(records)
         self.let_go(granted - taken)
-        self._accept(page, taken, asked_at_s)
+        self._accept(page, taken, asked_at_s, records)
         return page.next_iterator is None
 
     def let_go(self, amount: int) -> None:
@@ -109,16 +111,22 @@ class Fetcher:
         self._pace.answered(page, limit)
         return page
 
-    def _accept(self, page: Page, taken: int, asked_at_s: float) -> None:
+    def _tell_foreign(self, expansion: Expansion) -> None:
+        if expansion.foreign:
+            self._ports.observer.records_foreign(self._shard, expansion.foreign)
+            log.info("foreign_records_left_out", shard=self._shard, records=expansion.foreign)
+            expansion.foreign = 0
+
+    def _accept(self, page: Page, taken: int, asked_at_s: float, records: list[Record]) -> None:
         if not self.reading.has_begun:
             log.info("reading_began", shard=self._shard, records=len(page.records))
         self.reading.took_in(page, taken, asked_at_s, self._losses.description.retention_s)
         self._iterator = page.next_iterator
         self.children = page.children
         self._ports.observer.page_fetched(self._shard, len(page.records), page.size)
-        if page.records:
-            self._take_in(page.records)
-        elif page.behind_s == 0:
+        if records:
+            self._take_in(records)
+        elif not page.records and page.behind_s == 0:
             self._at_the_tip()
 
     # --- fail ----------------------------------------------------------------------------------------------------------

@@ -92,6 +92,11 @@ DEAD_LETTERS = Metric(
 NOT_JSON = Metric(
     "headrace_filter_not_json_total", "counter", "Records whose payload a filter looks into and that are not JSON."
 )
+FOREIGN = Metric(
+    "headrace_aggregate_records_foreign_total",
+    "counter",
+    "User records of aggregates left out because they belong to other shards, where their producer sends them again.",
+)
 RETRIES = Metric("headrace_record_retries_total", "counter", "Failed attempts that another will follow.")
 DESTINATION_FAILURES = Metric(
     "headrace_destination_failures_total", "counter", "Tries to store a dead letter that failed; the shard waits."

@@ -113,6 +113,10 @@ class Metrics:
         self._count(catalogue.RECORDS, "filtered", by=records)
         self._count(catalogue.NOT_JSON, by=not_json)
 
+    def records_foreign(self, shard: ShardId, records: int) -> None:  # noqa: ARG002 - the port's
+        """Count them."""
+        self._count(catalogue.FOREIGN, by=records)
+
     def record_retried(self, shard: ShardId) -> None:  # noqa: ARG002 - likewise
         """Count an attempt that failed."""
         self._count(catalogue.RETRIES)

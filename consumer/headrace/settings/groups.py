@@ -56,6 +56,9 @@ class StreamSettings(Group):
     on_loss: Annotated[LossPolicy, PlainValidator(units.choice(*LossPolicy))] = LossPolicy.HALT
     """What to do where records or their order may be lost: unread records that outlived the retention, a shard or the stream gone, a stream created anew, or one that ignores partition keys (RecordDistributionStrategy AUTO). halt: such a shard is held and not read, such a stream ends the worker, until somebody decides. continue: it is logged and counted, and the worker goes on with what is left."""
 
+    deaggregate: Annotated[str, BeforeValidator(units.choice("auto", "true", "false"))] = "auto"
+    """Whether records that the Kinesis Producer Library aggregated are taken apart, each with its own key and sub-sequence number. auto: yes, but not for a Lambda handler, which gets them as the event source mapping gives them."""
+
     poll_interval: Annotated[Duration, AfterValidator(units.within(200 * _ms, 60 * _s))] = 500 * _ms
     """Pause between two GetRecords calls of a shard that is read up to its tip; while behind, pages follow back to back. Kinesis takes 5 calls a second per shard from all consumers together; two a second leave room for others."""
 

@@ -52,6 +52,10 @@ class RecordingObserver:
         """Remember it."""
         self.calls.append(("records_filtered", shard, records, not_json))
 
+    def records_foreign(self, shard: ShardId, records: int) -> None:
+        """Remember it."""
+        self.calls.append(("records_foreign", shard, records))
+
     def record_retried(self, shard: ShardId) -> None:
         """Remember it."""
         self.calls.append(("record_retried", shard))
