@@ -43,3 +43,13 @@ def test_the_dead_are_not_silent():
     watch = Watch({}).observe([worker("w", FENCED)], Instant(0.0), longest_gap_s=100)
 
     assert watch.silent([worker("w", FENCED)], Instant(50.0), 10, 100) == {}
+
+
+def test_a_counter_has_moved_lately_from_the_read_that_first_showed_it():
+    """Whatever came in since without a new one."""
+    watch = Watch({}).observe([worker("w", heartbeat=1)], Instant(0.0), longest_gap_s=9)
+    watch = watch.observe([worker("w", heartbeat=1)], Instant(5.0), longest_gap_s=9)
+
+    assert watch.has_moved(WorkerId("w"), Instant(4.0), within_s=4.0)
+    assert not watch.has_moved(WorkerId("w"), Instant(5.0), within_s=4.0)
+    assert not watch.has_moved(WorkerId("x"), Instant(0.0), within_s=4.0)

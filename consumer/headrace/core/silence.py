@@ -60,3 +60,8 @@ class Watch:
         """When the first of the living would have been silent long enough; None without any."""
         anchors = [self.sightings[w.worker_id].since for w in workers if is_alive(w)]
         return Instant(min(anchors) + duration_s) if anchors else None
+
+    def has_moved(self, worker: WorkerId, now: Instant, within_s: float) -> bool:
+        """Whether its counter was first seen so lately."""
+        sighting = self.sightings.get(worker)
+        return sighting is not None and now - sighting.since <= within_s

@@ -237,11 +237,12 @@ class Coordinator:
 
     def is_moving(self, worker: WorkerId) -> bool:
         """Whether a worker takes part and its heartbeat was seen to move lately."""
-        row, sighting = self._view.workers.get(worker), self._view.watch.sightings.get(worker)
-        if row is None or sighting is None or row.state != membership.LIVE:
-            return False
-        recently = 2 * self._timing.heartbeat_period_s + self._timing.poll_period_s
-        return self._ports.clock.now() - sighting.since <= recently
+        row, recently_s = (
+            self._view.workers.get(worker),
+            2 * self._timing.heartbeat_period_s + self._timing.poll_period_s,
+        )
+        takes_part = row is not None and row.state == membership.LIVE
+        return takes_part and self._view.watch.has_moved(worker, self._ports.clock.now(), recently_s)
 
     # --- wait ----------------------------------------------------------------------------------------------------------
 
