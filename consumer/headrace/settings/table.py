@@ -96,6 +96,10 @@ def in_effect(loaded: Loaded) -> Iterator[tuple[Name, str, str]]:
         yield name, written_size(value) if _is_size(name) else written(value), loaded.origin(name)
 
 
+def _is_size(name: Name) -> bool:
+    return any(isinstance(one, BeforeValidator) and one.func is size for one in name.field.metadata)
+
+
 def markdown() -> str:
     """docs/settings.md."""
     parts = [_INTRODUCTION]
@@ -124,7 +128,3 @@ if __name__ == "__main__":
     import sys
 
     sys.stdout.write(markdown())
-
-
-def _is_size(name: Name) -> bool:
-    return any(isinstance(one, BeforeValidator) and one.func is size for one in name.field.metadata)
