@@ -5,32 +5,14 @@ Options with a dot (`--batch.size`) are settings; they pass through to `headrace
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 import headrace
-
-if TYPE_CHECKING:
-    from headrace.settings import Loaded
-
-
-class SettingsCommand(TyperCommand):
-    """A command that takes every setting as an option; its help lists them."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The command's own options, then the settings with meaning and default."""
-        from headrace.settings.table import settings_table  # noqa: PLC0415 - only help needs it
-
-        super().format_options(ctx, formatter)
-        with formatter.section("Settings (also HEADRACE_... in the environment, or in headrace.toml)"):
-            formatter.write_dl([(row.name.option, f"{row.meaning} [{row.default}]") for row in settings_table()])
-
-
-_PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
+from headrace.cli.dead_letters_app import dead_letters
+from headrace.cli.options import PASS_THROUGH, AsJson, Config, SettingsCommand, load_settings
 
 app = typer.Typer(
     help="A self-hosted Amazon Kinesis consumer.",
@@ -42,11 +24,7 @@ app = typer.Typer(
 
 imports = typer.Typer(help="Make settings out of what runs elsewhere.", no_args_is_help=True)
 app.add_typer(imports, name="import")
-
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file instead of headrace.toml.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+app.add_typer(dead_letters, name="dead-letters")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -64,19 +42,27 @@ def _options(
 ) -> None: ...
 
 
-@app.command(cls=SettingsCommand, context_settings=_PASS_THROUGH)
-def run(context: typer.Context, config: Config = None) -> None:
-    """Run a worker until SIGTERM."""
-    loaded = _load(context, config)
+@app.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
+def run(
+    context: typer.Context,
+    config: Config = None,
+    report_to: Annotated[int | None, typer.Option("--report-to", hidden=True)] = None,
+) -> None:
+    """Run a worker until SIGTERM, or several of them (HEADRACE_PROCESSES)."""
+    loaded = load_settings(context, config)
     from headrace.ops import logs  # noqa: PLC0415 - before anything imports structlog: it keeps rich out
 
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+    if (count := loaded.settings.processes) != 1:
+        from headrace.cli.processes import run_processes  # noqa: PLC0415 - a single worker pays for none of it
+
+        raise typer.Exit(run_processes(loaded, count))
     from headrace.cli.run import run as run_worker  # noqa: PLC0415 - only a worker needs the AWS client
 
-    raise typer.Exit(run_worker(loaded.settings))
+    raise typer.Exit(run_worker(loaded.settings, report_to))
 
 
-@app.command(cls=SettingsCommand, context_settings=_PASS_THROUGH)
+@app.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
 def verify(
     context: typer.Context,
     ledger: Annotated[
@@ -87,7 +73,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare a producer's ledger with the serving table and the dead letters."""
-    loaded = _load(context, config)
+    loaded = load_settings(context, config)
     from headrace.cli.verify import verify as verify_ledger  # noqa: PLC0415 - only this command needs it
 
     raise typer.Exit(verify_ledger(loaded.settings, ledger=ledger, as_json=as_json))
@@ -120,12 +106,12 @@ def demo(
     )
 
 
-@app.command("settings", cls=SettingsCommand, context_settings=_PASS_THROUGH)
+@app.command("settings", cls=SettingsCommand, context_settings=PASS_THROUGH)
 def show_settings(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
     """Show the settings in effect and where each comes from."""
     from headrace.settings.table import in_effect  # noqa: PLC0415 - only this command needs it
 
-    rows = [(name.env, value, origin) for name, value, origin in in_effect(_load(context, config))]
+    rows = [(name.env, value, origin) for name, value, origin in in_effect(load_settings(context, config))]
     if as_json:
         import json  # noqa: PLC0415 - likewise
 
@@ -158,12 +144,6 @@ def import_esm(
 
     choices = Choices(application, handler, ignore_unknown)
     raise typer.Exit(write_settings(file, output, uuid, choices, force=force))
-
-
-def _load(context: typer.Context, config: Path | None) -> Loaded:
-    from headrace.settings import load_with_origins  # noqa: PLC0415 - `--version` and `--help` need no pydantic
-
-    return load_with_origins(context.args, os.environ, config)
 
 
 def _duration(option: str, text: str) -> Any:

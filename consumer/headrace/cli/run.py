@@ -23,6 +23,7 @@ from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
 from headrace.aws.session import aws_clients
 from headrace.cli import parts
+from headrace.cli.child import stop_with_parent
 from headrace.cli.parts import CHANCE
 from headrace.core.answers import Reports
 from headrace.core.batching import BatchRules
@@ -56,10 +57,16 @@ RELEASE_S: Final = 1.0
 """What the release of the leases may take of the shutdown timeout: two calls and a nudge, several times over."""
 
 
-def run(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; the exit code. Raises SettingsError for what must be mended first."""
+def run(settings: Settings, report_to: int | None = None) -> int:
+    """Run a worker until SIGTERM or SIGINT; the exit code. Raises SettingsError for what must be mended first.
+
+    As one of several it tells the process that supervises it, on the descriptor `report_to`, at which port its endpoints
+    are, and stops when that process is gone.
+    """
+    if report_to is not None:
+        stop_with_parent()
     with suppress(asyncio.CancelledError):  # a stop before there was anything to stop
-        uvloop.run(_main(settings))
+        uvloop.run(_main(settings, report_to))
     return 0
 
 
@@ -78,7 +85,7 @@ class Stop(asyncio.Event):
             self._starting.cancel()
 
 
-async def _main(settings: Settings) -> None:
+async def _main(settings: Settings, report_to: int | None) -> None:
     stop = Stop()
     _listen_for_signals(stop, settings.shutdown.timeout.total_seconds())
     parts.check_handler(settings)
@@ -114,6 +121,9 @@ async def _main(settings: Settings) -> None:
                 worker.address = reachable_at(settings.ops.address, port)
                 _settle_down()
                 stop.is_starting = False
+                if report_to is not None:
+                    os.write(report_to, b"%d\n" % port)
+                    os.close(report_to)
                 await _work(worker, stop, description, settings)
 
 

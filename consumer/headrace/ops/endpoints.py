@@ -48,7 +48,14 @@ async def serve(answers: Answers, *, address: str, port: int) -> AsyncIterator[i
 
     Raises SettingsError when the address or the port cannot be taken.
     """
-    runner = web.AppRunner(_app(answers), access_log=None, handle_signals=False, shutdown_timeout=_GOODBYE_S)
+    async with bind(_app(answers), address, port) as bound:
+        yield bound
+
+
+@asynccontextmanager
+async def bind(app: web.Application, address: str, port: int) -> AsyncIterator[int]:
+    """Serve an application likewise."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GOODBYE_S)
     await runner.setup()
     try:
         await _listen(runner, address, port)

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     )
     """Memory size that a Lambda handler is told; nobody enforces it."""
 
+    processes: Annotated[int, BeforeValidator(texts.processes)] = 1
+    """Worker processes that `headrace run` keeps, each with leases of its own; `auto`: one for each processor. A supervising process restarts one that dies and serves health and metrics of all on one port."""
+
     create_tables: bool = True
     """Whether the lease table and the dead-letter table are made when missing. The serving table and the stream never are."""
 

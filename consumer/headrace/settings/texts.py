@@ -59,6 +59,19 @@ def sink_table(value: object) -> str | None:
     return None if given is None else table_name(given)
 
 
+MOST_PROCESSES: Final = 256
+
+
+def processes(value: object) -> int:
+    """A number of processes; 0 stands for one for each processor."""
+    given = str(value).strip().lower()
+    if given == "auto":
+        return 0
+    if given.isascii() and given.isdigit() and int(given) <= MOST_PROCESSES:
+        return int(given)
+    raise Unfit("is no number of processes", f"Write 1 to {MOST_PROCESSES}, or auto")
+
+
 def application(value: object) -> str:
     """The consumer group; it names the tables, so it must be good for a table name with a suffix."""
     mend = "Use 3 to 200 letters, digits, '_', '-' and '.': it names the lease table"
