@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TypeAlias
+from typing import Any
 from unittest import mock
 
 import pytest
+import pytest_asyncio
 from conftest import Opener
 
 from headrace.aws import letter_queue
@@ -24,7 +24,7 @@ from headrace.model import DeadLetter, FailedAttempt, Record, ShardId, WorkerId
 from headrace.ports import DeadLetterStore
 from headrace.testing.dead_letters import MemoryDeadLetters
 
-Destination: TypeAlias = DeadLetterStore
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BURIED_AT = datetime(2026, 5, 4, 3, 2, 1, 987_000, tzinfo=UTC)
 NUMBER = 49590338271490256608559692538361571095921575989136588898
@@ -36,38 +36,49 @@ S3 = pytest.param("s3", marks=pytest.mark.servers)
 _names = (f"dead-letters-{number}" for number in itertools.count())
 
 
-@pytest.fixture(params=[MEMORY, MINISTACK, SQS, S3])
-async def destination(request: pytest.FixtureRequest, aws: Opener) -> AsyncIterator[Destination]:
-    """An empty one."""
+@dataclass
+class Server:
+    """Where destinations are opened; memory has no clients."""
+
+    service: str
+    clients: Clients | None = None
+    sqs: Any = None
+    s3: Any = None
+
+
+@pytest_asyncio.fixture(params=[MEMORY, MINISTACK, SQS, S3], scope="module", loop_scope="module")
+async def server(request: pytest.FixtureRequest, aws: Opener) -> AsyncIterator[Server]:
+    """The clients serve all tests of a kind."""
     if request.param == "memory":
+        yield Server("memory")
+        return
+    ministack = request.getfixturevalue("ministack")
+    # one server answers at once whether its queue is empty; a real queue asks all of its servers for a second
+    with mock.patch.dict(os.environ, ministack.environment()), mock.patch.object(letter_queue, "WAIT_S", 0):
+        async with aws(ministack) as clients, open_client(clients, "sqs") as sqs, open_client(clients, "s3") as s3:
+            yield Server(request.param, clients, sqs, s3)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def destination(server: Server) -> AsyncIterator[DeadLetterStore]:
+    """An empty one."""
+    if server.clients is None:
         yield MemoryDeadLetters()
         return
-    server = request.getfixturevalue("ministack")
-    # one server answers at once whether its queue is empty; a real queue asks all of its servers for a second
-    with mock.patch.dict(os.environ, server.environment()), mock.patch.object(letter_queue, "WAIT_S", 0):
-        async with aws(server) as clients, _opened(clients, request.param) as store:
-            yield store
-
-
-@asynccontextmanager
-async def _opened(clients: Clients, service: str) -> AsyncIterator[Destination]:
-    async with (
-        open_client(clients, "sqs") as sqs,
-        open_client(clients, "s3") as s3,
-    ):
-        name = next(_names)
-        await s3.create_bucket(Bucket=name)
-        match service:
-            case "dynamodb":
-                await ensure_table(clients.dynamodb, name, setting="X", create=True)
-                text = f"dynamodb:{name}"
-            case "sqs":
-                text = f"sqs:{(await sqs.create_queue(QueueName=name))['QueueUrl']}"
-            case _:
-                text = f"s3://{name}/letters"
-        spill = f"s3://{name}/spill" if service == "sqs" else None
-        async with open_store(clients, text, spill, "application") as store:
-            yield store
+    name = next(_names)
+    match server.service:
+        case "dynamodb":
+            await ensure_table(server.clients.dynamodb, name, setting="X", create=True)
+            text = f"dynamodb:{name}"
+        case "sqs":
+            await server.s3.create_bucket(Bucket=name)
+            text = f"sqs:{(await server.sqs.create_queue(QueueName=name))['QueueUrl']}"
+        case _:
+            await server.s3.create_bucket(Bucket=name)
+            text = f"s3://{name}/letters"
+    spill = f"s3://{name}/spill" if server.service == "sqs" else None
+    async with open_store(server.clients, text, spill, "application") as store:
+        yield store
 
 
 def letter(
@@ -98,7 +109,9 @@ def letter(
     )
 
 
-async def everything(destination: Destination, stream: str | None = None, shard: str | None = None) -> list[DeadLetter]:
+async def everything(
+    destination: DeadLetterStore, stream: str | None = None, shard: str | None = None
+) -> list[DeadLetter]:
     letters = destination.read(stream, None if shard is None else ShardId(shard))
     return sorted([each async for each in letters], key=lambda each: (each.stream, each.record.sequence_number))
 
@@ -125,7 +138,7 @@ async def test_the_same_letter_again_changes_nothing(destination):
     assert await everything(destination) == letters
 
 
-@pytest.mark.parametrize("destination", [MEMORY, MINISTACK, S3], indirect=True)
+@pytest.mark.parametrize("server", [MEMORY, MINISTACK, S3], indirect=True)
 async def test_a_record_buried_again_by_the_next_owner_keeps_one_letter(destination):
     """At least once delivery must not fill the table with copies; the last one stands."""
     first, second = letter(), letter(message="another failure")
@@ -160,7 +173,7 @@ async def test_letters_are_found_by_stream_and_by_shard(destination):
     assert await everything(destination, stream="nothing") == []
 
 
-@pytest.mark.parametrize("destination", [MEMORY, MINISTACK], indirect=True)
+@pytest.mark.parametrize("server", [MEMORY, MINISTACK], indirect=True)
 async def test_letters_of_a_shard_are_read_in_the_order_of_its_records(destination):
     """Whatever the order of burial, the length of the number, or the place inside an aggregate."""
     letters = [letter(9), letter(10, bytes(PART_BYTES + 1)), letter(10, sub=1), letter(10, sub=2), letter(NUMBER)]
@@ -169,7 +182,7 @@ async def test_letters_of_a_shard_are_read_in_the_order_of_its_records(destinati
     assert read == letters
 
 
-@pytest.mark.parametrize("destination", [MINISTACK], indirect=True)
+@pytest.mark.parametrize("server", [MINISTACK], indirect=True)
 async def test_the_time_of_burial_is_kept_in_utc(destination):
     """Whatever zone the worker thinks in."""
     elsewhere = BURIED_AT.astimezone(timezone(timedelta(hours=5, minutes=30)))
@@ -178,7 +191,7 @@ async def test_the_time_of_burial_is_kept_in_utc(destination):
     assert (read.buried_at, read.buried_at.utcoffset()) == (BURIED_AT, timedelta(0))
 
 
-@pytest.mark.parametrize("destination", [MINISTACK], indirect=True)
+@pytest.mark.parametrize("server", [MINISTACK], indirect=True)
 @pytest.mark.parametrize("character", ["x", "ü", "漢", "\N{PILE OF POO}"])
 async def test_a_long_message_is_cut_with_a_mark_and_never_inside_a_character(destination, character):
     """At most 4 KB, counted in bytes."""
@@ -189,12 +202,43 @@ async def test_a_long_message_is_cut_with_a_mark_and_never_inside_a_character(de
     assert read.message.endswith(" [cut]")
 
 
-@pytest.mark.parametrize("destination", [MINISTACK], indirect=True)
-async def test_a_message_that_is_no_valid_text_is_kept_as_far_as_it_is(destination):
-    """Error messages quote broken data."""
-    await destination.bury([letter(message="bad \ud800 text")])
+@pytest.mark.parametrize("server", [MINISTACK, SQS, S3], indirect=True)
+async def test_what_is_no_valid_text_is_kept_as_far_as_it_is(destination):
+    """Error messages and the tracebacks that hold them quote broken data."""
+    broken = "bad \ud800 text \ufffe\uffff\x00"
+    attempt = FailedAttempt(BURIED_AT, 1, broken)
+    await destination.bury([replace(letter(message=broken), error=broken, traceback=broken, log=(attempt,))])
     (read,) = await everything(destination)
-    assert read.message == "bad ? text"
+    assert {read.message, read.error, read.traceback, read.log[0].error} == {"bad ? text \ufffe\uffff\x00"}
+
+
+@pytest.mark.parametrize("server", [MINISTACK], indirect=True)
+async def test_the_longest_texts_leave_room_for_a_whole_part_of_payload(destination):
+    """A row that DynamoDB refuses for its size would hold its shard for ever."""
+    long = "漢" * 8192
+    attempts = (FailedAttempt(BURIED_AT, 1, long),) * 10
+    worst = replace(letter(data=bytes(PART_BYTES), message=long), error=long, traceback=long + "end", handler=long)
+    await destination.bury([replace(worst, log=attempts)])
+    (read,) = await everything(destination)
+    assert read.record.data == bytes(PART_BYTES)
+    assert read.traceback.endswith("漢end")
+
+
+@pytest.mark.servers
+async def test_a_row_of_an_earlier_version_is_read_with_what_it_has(aws, ministack):
+    """It knew no stream ARN, handler, traceback, request and attempts."""
+    newer = ("stream_arn", "handler", "traceback", "request_id", "function_error", "log")
+    async with aws(ministack) as clients:
+        name = next(_names)
+        await ensure_table(clients.dynamodb, name, setting="X", create=True)
+        table = DeadLetterTable(clients.dynamodb, name)
+        await table.bury([letter()])
+        (item,) = (await clients.dynamodb.scan(TableName=name))["Items"]
+        old = {key: value for key, value in item.items() if key not in newer}
+        await clients.dynamodb.put_item(TableName=name, Item=old)
+        (read,) = await everything(table)
+    known = {"stream_arn": "", "handler": "", "traceback": "", "request_id": "", "log": (), "is_function_error": True}
+    assert read == replace(letter(), **known)
 
 
 async def test_what_is_removed_is_gone_and_the_rest_stays(destination):
@@ -209,7 +253,18 @@ async def test_what_is_removed_is_gone_and_the_rest_stays(destination):
     assert await everything(destination) == [*letters[:2], *letters[3:]]
 
 
-@pytest.mark.parametrize("destination", [SQS], indirect=True)
+@pytest.mark.parametrize("server", [SQS], indirect=True)
+async def test_a_record_of_a_queue_that_is_read_and_buried_again_keeps_one_letter(destination):
+    """As everywhere else, once the old one is known."""
+    await destination.bury([letter(data=bytes(900 * 1024))])
+    (read,) = await everything(destination)
+    await destination.bury([replace(read, message="another failure")])
+    assert await everything(destination) == [replace(read, message="another failure")]
+    await destination.remove([read])
+    assert await everything(destination) == []
+
+
+@pytest.mark.parametrize("server", [SQS], indirect=True)
 async def test_a_queue_that_holds_a_letter_twice_gives_it_once_and_loses_both(destination):
     """SQS cannot know that it is the same; whoever delivers it again must not do it twice."""
     await destination.bury([letter(), letter(NUMBER + 1)])

@@ -54,8 +54,12 @@ def translation_of(error: BaseException) -> Exception:
 
 CODES = {
     Throttled: (
+        "KMS.ThrottlingException",
+        "KMSThrottling",
         "KMSThrottlingException",
+        "KmsThrottled",
         "LimitExceededException",
+        "OverLimit",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
@@ -81,10 +85,27 @@ CODES = {
         "InvalidSignatureException",
         "KMSAccessDeniedException",
         "KMSDisabledException",
+        "KmsDisabled",
         "UnrecognizedClientException",
     ),
-    NotFound: ("ResourceNotFoundException", "ResourceNotFound"),
-    Rejected: ("ValidationException", "InvalidArgumentException", "ConditionalCheckFailedException"),
+    NotFound: (
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "NotFound",
+        "QueueDoesNotExist",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+    ),
+    Rejected: (
+        "AWS.SimpleQueueService.BatchRequestTooLong",
+        "ConditionalCheckFailedException",
+        "InvalidArgumentException",
+        "InvalidMessageContents",
+        "InvalidParameter",
+        "ReceiptHandleIsInvalid",
+        "ValidationException",
+    ),
     AwsError: ("ResourceInUseException", "TransactionCanceledException", "UnknownOperationException", "WhatIsThis", ""),
 }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +76,39 @@ def test_fields_order_and_forms_are_those_of_aws():
             },
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("letter", "context"),
+    [
+        pytest.param(
+            replace(LETTER, attempts=3),
+            {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+            id="an exception, batch size 1, two retries: 3 calls",
+        ),
+        pytest.param(
+            replace(LETTER, attempts=3, is_function_error=False),
+            {"statusCode": 200, "executedVersion": "$LATEST", "functionError": None},
+            id="a bad report, batch size 1, two retries: 3 calls",
+        ),
+        pytest.param(
+            replace(LETTER, attempts=4, is_function_error=False),
+            {"statusCode": 200, "executedVersion": "$LATEST", "functionError": None},
+            id="the last of 6 records, three retries after progress: 4 calls of its own",
+        ),
+        pytest.param(replace(LETTER, reason="RecordAgeExceeded", attempts=8), None, id="expired while it was retried"),
+        pytest.param(replace(LETTER, reason="RecordAgeExceeded", attempts=0), None, id="expired before the first call"),
+    ],
+)
+def test_a_case_that_was_recorded_has_the_members_that_aws_gave_it(letter, context):
+    """Order and names of all of them, and of the response."""
+    document = of_aws(failure_document(letter, Inline()))
+
+    response = [] if context is None else ["responseContext"]
+    assert list(document) == ["requestContext", *response, "version", "timestamp", "KinesisBatchInfo"]
+    assert document.get("responseContext") == context
+    assert document["requestContext"]["approximateInvokeCount"] == max(1, letter.attempts)
+    assert document["KinesisBatchInfo"]["batchSize"] == 1
 
 
 def test_an_answer_that_named_the_record_is_no_function_error():
@@ -154,6 +189,30 @@ letters = st.builds(
 )
 
 
+broken_texts = st.text(
+    st.sampled_from("a\x00\x1f\x7f\ud7ff\ud800\udfff\ue000\ufffd\ufffe\uffff\U00010000"), max_size=20
+)
+
+
+@given(broken_texts, st.binary(max_size=20))
+def test_whatever_an_error_says_makes_a_document_that_sqs_takes(text, data):
+    """Errors quote broken data; half a character is a question mark, and none is left that no message may hold."""
+    letter = replace(
+        LETTER,
+        record=msgspec.structs.replace(LETTER.record, data=data),
+        error=text,
+        message=text,
+        traceback=text,
+        handler=text,
+        log=(replace(LETTER.log[0], error=text),),
+    )
+    document = failure_document(letter, Inline(), with_event=True)
+
+    allowed = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
+    assert allowed.fullmatch(document.decode())
+    assert letter_of(document).message == text.encode(errors="replace").decode()
+
+
 @given(letters, st.booleans())
 def test_a_letter_comes_back_from_its_document_as_it_was(letter, with_event):
     """Exact number, exact payload."""
@@ -179,7 +238,33 @@ def test_a_payload_that_was_cut_is_marked_with_its_size():
         letter_of(document)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"7", b"{}", b'{"headrace": {}}', b'{"headrace": 1}'])
+def changed(**members: object) -> bytes:
+    """A document of ours, but for these members of `headrace`."""
+    document = json.loads(failure_document(LETTER, Inline()))
+    document["headrace"] |= members
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"headrace": {}}',
+        b'{"headrace": 1}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000,
+        failure_document(LETTER, Inline()).replace(str(NUMBER).encode(), b"many"),
+        failure_document(LETTER, Inline()).replace(b"2019-11-14T00:38:06.021Z", b"2019-11-14T00:38:06.021"),
+        changed(partitionKey=5),
+        changed(stream=["orders"]),
+        changed(payload=None),
+    ],
+)
 def test_any_other_text_is_no_letter(text):
     """A queue may hold anything."""
     with pytest.raises(ValueError, match="not a dead letter"):

@@ -30,6 +30,12 @@ REQUEST_BYTES: Final = 2 * PART_BYTES
 TEXT_BYTES: Final = 4096
 """Kept of an error's class and message each; a traceback comes cut, at its beginning."""
 
+TRACE_BYTES: Final = 16 * 1024
+"""Kept of a traceback: its end, which says where the error was raised."""
+
+LOGGED_BYTES: Final = 256
+"""Kept of an error's class in the log of attempts. With all of these, and a whole part of payload, a row is below 400 KB."""
+
 MARK: Final = " [cut]"
 """Ends a text of which not all was kept."""
 
@@ -189,8 +195,8 @@ def _head(letter: DeadLetter) -> Item:
         "worker": {"S": letter.worker},
         "epoch": {"N": str(letter.epoch)},
         "stream_arn": {"S": letter.stream_arn},
-        "handler": {"S": letter.handler},
-        "traceback": {"S": letter.traceback},
+        "handler": {"S": _cut(letter.handler)},
+        "traceback": {"S": _end(letter.traceback)},
         "request_id": {"S": letter.request_id},
         "function_error": {"BOOL": letter.is_function_error},
         "log": {"L": [_attempt(one) for one in letter.log]},
@@ -199,18 +205,28 @@ def _head(letter: DeadLetter) -> Item:
 
 
 def _attempt(one: FailedAttempt) -> Item:
-    return {"M": {"at": {"S": _iso(one.at)}, "records": {"N": str(one.records)}, "error": {"S": _cut(one.error)}}}
+    return {
+        "M": {
+            "at": {"S": _iso(one.at)},
+            "records": {"N": str(one.records)},
+            "error": {"S": _cut(one.error, LOGGED_BYTES)},
+        }
+    }
 
 
 def _iso(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int = TEXT_BYTES) -> str:
     encoded = text.encode(errors="replace")
-    if len(encoded) <= TEXT_BYTES:
+    if len(encoded) <= most:
         return encoded.decode()
-    return encoded[: TEXT_BYTES - len(MARK)].decode(errors="ignore") + MARK
+    return encoded[: most - len(MARK)].decode(errors="ignore") + MARK
+
+
+def _end(text: str) -> str:
+    return text.encode(errors="replace")[-TRACE_BYTES:].decode(errors="ignore")
 
 
 # --- and back ---
@@ -234,13 +250,18 @@ def _letter(item: Mapping[str, Any], payload: bytes) -> DeadLetter:
         buried_at=datetime.fromisoformat(item["buried_at"]["S"]),
         worker=WorkerId(item["worker"]["S"]),
         epoch=int(item["epoch"]["N"]),
-        stream_arn=item["stream_arn"]["S"],
-        handler=item["handler"]["S"],
-        traceback=item["traceback"]["S"],
-        request_id=item["request_id"]["S"],
-        is_function_error=item["function_error"]["BOOL"],
-        log=tuple(_attempted(one["M"]) for one in item["log"]["L"]),
+        stream_arn=_text(item, "stream_arn"),
+        handler=_text(item, "handler"),
+        traceback=_text(item, "traceback"),
+        request_id=_text(item, "request_id"),
+        is_function_error=item.get("function_error", {"BOOL": True})["BOOL"],
+        log=tuple(_attempted(one["M"]) for one in item.get("log", {"L": []})["L"]),
     )
+
+
+def _text(item: Mapping[str, Any], name: str) -> str:
+    """Of a row that may be older than the attribute."""
+    return cast("str", item[name]["S"]) if name in item else ""
 
 
 def _attempted(one: Mapping[str, Any]) -> FailedAttempt:

@@ -20,8 +20,12 @@ THROTTLED: Final = frozenset(
     {
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
+        "KMS.ThrottlingException",
+        "KMSThrottling",
         "KMSThrottlingException",
+        "KmsThrottled",
         "LimitExceededException",
+        "OverLimit",
         "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "ReplicatedWriteConflictException",
@@ -38,8 +42,9 @@ THROTTLED: Final = frozenset(
 )
 """Certainly not applied, and worth another try after a pause.
 
-botocore's throttling codes without TransactionInProgressException, KMS's own (Kinesis), and the two conflicts of DynamoDB:
-with a transaction, and with another Region's write to a global table of strong consistency.
+botocore's throttling codes without TransactionInProgressException, KMS's own (as Kinesis, SNS and SQS spell it), the two
+conflicts of DynamoDB: with a transaction, and with another Region's write to a global table of strong consistency; and of SQS
+OverLimit: 120,000 messages of a queue are out of sight, and come back.
 """
 
 UNAVAILABLE: Final = frozenset(
@@ -93,7 +98,8 @@ DENIED: Final = (
 )
 """Somebody has to mend credentials or permissions ("Common errors", in the spellings of either protocol version).
 
-Any other refusal by a key of KMS (`KMS...`: disabled, deleted, not allowed; Kinesis) is of this kind too.
+Any other refusal by a key of KMS (`KMS...`: disabled, deleted, not allowed; Kinesis, SNS, and SQS as `Kms...`) is of this
+kind too.
 """
 
 NOT_FOUND: Final = frozenset(
@@ -115,15 +121,25 @@ protocols; of SNS; and of S3, where an answer without a body (HeadBucket) has th
 
 REJECTED: Final = frozenset(
     {
+        "AWS.SimpleQueueService.BatchRequestTooLong",
+        "BatchRequestTooLong",
         "ConditionalCheckFailedException",
+        "EntityTooLarge",
         "IdempotentParameterMismatchException",
+        "InvalidAddress",
         "InvalidArgumentException",
+        "InvalidMessageContents",
+        "InvalidParameter",
+        "InvalidParameterValue",
         "ItemCollectionSizeLimitExceededException",
+        "ParameterValueInvalid",
+        "ReceiptHandleIsInvalid",
         "SerializationException",
         "ValidationException",
     }
 )
-"""The request is wrong in itself, or its own condition refused it (DynamoDB and Kinesis).
+"""The request is wrong in itself, or its own condition refused it (DynamoDB and Kinesis; SQS, SNS and S3, in the API
+references of the operations in use).
 
 Not here are states that pass without the request being wrong, like ResourceInUseException, and UnknownOperationException: a
 server that does not know an operation says nothing about the items.
@@ -153,7 +169,7 @@ def family(code: str, status: int) -> type[AwsError]:
     """The error of ours for an error answer's code (empty without one) and HTTP status (0 inside an event stream)."""
     if known := _FAMILY_OF.get(code):
         return known
-    if code.startswith("KMS"):
+    if code.upper().startswith("KMS"):
         return Denied
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unavailable

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace.aws.letter_messages import Message, Packer, batches
+from headrace.aws.letter_messages import Message, Packer, batches, insist_on_all, insist_on_size
 from headrace.aws.session import translated
-from headrace.errors import Rejected, Unavailable
 from headrace.model import DeadLetter
 
 
@@ -20,14 +19,14 @@ class LetterTopic:
         self._packer = packer
 
     async def check(self) -> None:
-        """Whether it is there. Raises NotFound, Denied."""
+        """Whether it is there and takes our messages. Raises NotFound, Denied, Rejected."""
         with translated("sns", "GetTopicAttributes"):
-            await self._client.get_topic_attributes(TopicArn=self._arn)
+            answer = await self._client.get_topic_attributes(TopicArn=self._arn)
+        insist_on_size("sns", answer.get("Attributes", {}))
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Accepted by SNS when it returns. Raises Unavailable where it took some and not others: all are sent again."""
-        messages = [await self._packer.pack(letter) for letter in letters]
-        for batch in batches(messages):
+        async for batch in batches(self._packer, letters):
             await self._publish(batch)
 
     async def _publish(self, batch: Sequence[Message]) -> None:
@@ -37,6 +36,4 @@ class LetterTopic:
         ]
         with translated("sns", "PublishBatch"):
             answer = await self._client.publish_batch(TopicArn=self._arn, PublishBatchRequestEntries=entries)
-        if failed := answer.get("Failed"):
-            told = f"sns PublishBatch: {len(failed)} of {len(batch)} not taken: {failed[0].get('Code', '')}"
-            raise Rejected(told) if all(one.get("SenderFault") for one in failed) else Unavailable(told)
+        insist_on_all("sns PublishBatch", answer, len(batch))

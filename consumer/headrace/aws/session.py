@@ -118,11 +118,14 @@ async def lease_client(clients: Clients) -> AsyncIterator[DynamoDBClient]:
 
 
 @asynccontextmanager
-async def open_client(clients: Clients, service: str) -> AsyncIterator[Any]:
-    """An ordinary client of another service, for as long as the context lasts; its calls are sent once."""
+async def open_client(clients: Clients, service: str, region: str | None = None) -> AsyncIterator[Any]:
+    """An ordinary client of another service, for as long as the context lasts; its calls are sent once.
+
+    `region` is that of the other clients unless it is given.
+    """
     with _settings_of_botocore():
-        region = clients.dynamodb.meta.region_name
-        client = clients.session.create_client(service, region_name=region, config=_config(READ_S, 1))  # type: ignore[call-overload]
+        where = region or clients.dynamodb.meta.region_name
+        client = clients.session.create_client(service, region_name=where, config=_config(READ_S, 1))  # type: ignore[call-overload]
     async with client as opened:
         yield opened
 

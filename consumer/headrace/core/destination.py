@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 FORMS: Final = "Write dynamodb:TABLE, sqs:QUEUE-URL, sns:TOPIC-ARN or s3://bucket/prefix"
 
@@ -18,8 +18,15 @@ _QUEUE: Final = re.compile(r"https?://[^\s/]+/(?:\d{12}/)?(?P<name>[A-Za-z0-9_-]
 _TOPIC: Final = re.compile(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(?P<fifo>\.fifo)?")
 """SNS API reference, CreateTopic."""
 
-_BUCKET: Final = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>\S*))?")
-"""S3 user guide, "Bucket naming rules"."""
+_BUCKET: Final = re.compile(
+    r"(?!\d+\.\d+\.\d+\.\d+(?:/|$))(?P<bucket>[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9])(?:/(?P<prefix>\S*))?"
+)
+"""S3 user guide, "Bucket naming rules": no two dots together, and no IP address."""
+
+_REGION: Final = re.compile(
+    r"https?://(?:[^/]*\.)?(?P<region>[a-z]{2,3}(?:-[a-z]+)+-\d)\.[^/]*(?:amazonaws\.com|api\.aws)"
+)
+"""In a queue's URL: `sqs.REGION.amazonaws.com`, or the older `REGION.queue.amazonaws.com`."""
 
 
 class Kind(StrEnum):
@@ -47,6 +54,20 @@ class Destination:
     kind: Kind
     target: str
     prefix: str = ""
+
+    @property
+    def region(self) -> str | None:
+        """Where a queue or topic is, as its URL or ARN says; None where nothing says so."""
+        match self.kind:
+            case Kind.SNS:
+                return self.target.split(":")[3]
+            case Kind.SQS:
+                found = _REGION.match(self.target)
+                return found["region"] if found else None
+            case Kind.DYNAMODB | Kind.S3:
+                return None
+            case _:
+                assert_never(self.kind)
 
 
 def parse(text: str) -> Destination:

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -26,6 +25,9 @@ from headrace.model import DeadLetter, FailedAttempt, Record, WorkerId
 
 _NAMES: Final = uuid.UUID("6b1f1a3c-54a5-5c0e-9d51-3f2b0c9a7e10")
 """Our own namespace for identifiers that are made from others."""
+
+_NO_XML: Final = {b"\xef\xbf\xbe": b"\\ufffe", b"\xef\xbf\xbf": b"\\uffff"}
+"""Two characters of Unicode that SQS takes in no message (SQS quotas, message content), and how JSON spells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +102,27 @@ def failure_document(letter: DeadLetter, payload: Payload, *, with_event: bool =
     if with_event:
         document["payload"] = _event(letter).decode()
     document["headrace"] = _more(letter, payload)
-    return msgspec.json.encode(document)
+    encoded = msgspec.json.encode(document)
+    for character, spelled in _NO_XML.items():
+        encoded = encoded.replace(character, spelled)
+    return encoded
 
 
 def letter_of(document: bytes, payload: bytes | None = None) -> DeadLetter:
     """The letter that a document tells; `payload` is what was found elsewhere. Raises ValueError for any other text."""
+    parsed = _parsed(document)
     try:
-        return _letter(msgspec.json.decode(document), payload)
-    except (KeyError, TypeError, AttributeError, msgspec.DecodeError) as error:
-        raise ValueError(f"not a dead letter of headrace: {error!r}") from error
+        return _letter(parsed, _payload(parsed.headrace) if payload is None else payload)
+    except ValueError as error:
+        raise ValueError(f"not a dead letter of headrace: {error}") from error
 
 
 def payload_of(document: bytes) -> Payload:
     """Where the payload of a document is. Raises ValueError for any other text."""
-    try:
-        more = msgspec.json.decode(document)["headrace"]
-        if "payloadObject" in more:
-            return Elsewhere(str(more["payloadObject"]))
-        return Cut() if more.get("payloadCut") else Inline()
-    except (KeyError, TypeError, AttributeError, msgspec.DecodeError) as error:
-        raise ValueError(f"not a dead letter of headrace: {error!r}") from error
+    more = _parsed(document).headrace
+    if more.payload_object is not None:
+        return Elsewhere(more.payload_object)
+    return Cut() if more.payload_cut else Inline()
 
 
 def _more(letter: DeadLetter, payload: Payload) -> dict[str, Any]:
@@ -130,13 +133,13 @@ def _more(letter: DeadLetter, payload: Payload) -> dict[str, Any]:
         "subSequenceNumber": record.sub_sequence_number,
         "arrival": record.arrival_s,
         "attempts": letter.attempts,
-        "error": letter.error,
-        "message": letter.message,
-        "traceback": letter.traceback,
-        "handler": letter.handler,
+        "error": valid(letter.error),
+        "message": valid(letter.message),
+        "traceback": valid(letter.traceback),
+        "handler": valid(letter.handler),
         "requestId": letter.request_id,
         "isFunctionError": letter.is_function_error,
-        "log": [{"at": _instant(one.at), "records": one.records, "error": one.error} for one in letter.log],
+        "log": [{"at": _instant(one.at), "records": one.records, "error": valid(one.error)} for one in letter.log],
         "worker": letter.worker,
         "epoch": letter.epoch,
     }
@@ -150,43 +153,17 @@ def _more(letter: DeadLetter, payload: Payload) -> dict[str, Any]:
     return more
 
 
-def _letter(document: Mapping[str, Any], payload: bytes | None) -> DeadLetter:
-    batch, more = document["KinesisBatchInfo"], document["headrace"]
-    if payload is None:
-        payload = base64.b64decode(more["payload"])
-    record = Record(
-        payload,
-        more["partitionKey"],
-        int(batch["startSequenceNumber"]),
-        float(more["arrival"]),
-        batch["shardId"],
-        int(more["subSequenceNumber"]),
-    )
-    return DeadLetter(
-        stream=more["stream"],
-        record=record,
-        reason=document["requestContext"]["condition"],
-        error=more["error"],
-        message=more["message"],
-        attempts=int(more["attempts"]),
-        buried_at=datetime.fromisoformat(document["timestamp"]),
-        worker=WorkerId(more["worker"]),
-        epoch=int(more["epoch"]),
-        stream_arn=batch["streamArn"],
-        handler=more["handler"],
-        traceback=more["traceback"],
-        request_id=more["requestId"],
-        is_function_error=bool(more["isFunctionError"]),
-        log=tuple(FailedAttempt(datetime.fromisoformat(o["at"]), o["records"], o["error"]) for o in more["log"]),
-    )
+def valid(text: str) -> str:
+    """Text that UTF-8 has; errors may quote half a character, for which a question mark stands."""
+    return text.encode(errors="replace").decode()
 
 
 def _function_arn(letter: DeadLetter) -> str:
     """The handler as an ARN beside the stream; Lambda's names have no colon, so `module:function` gets a dot."""
     if letter.handler.startswith("arn:") or not letter.stream_arn:
-        return letter.handler
+        return valid(letter.handler)
     _, partition, _, region, account, *_ = letter.stream_arn.split(":")
-    return f"arn:{partition}:lambda:{region}:{account}:function:{letter.handler.replace(':', '.')}"
+    return f"arn:{partition}:lambda:{region}:{account}:function:{valid(letter.handler).replace(':', '.')}"
 
 
 def _event(letter: DeadLetter) -> bytes:
@@ -196,3 +173,90 @@ def _event(letter: DeadLetter) -> bytes:
 
 def _instant(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- and back ---
+
+
+_Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Request(msgspec.Struct):
+    condition: str
+
+
+class _Batch(msgspec.Struct, rename="camel"):
+    shard_id: str
+    start_sequence_number: str
+    stream_arn: str
+
+
+class _Attempt(msgspec.Struct):
+    at: _Time
+    records: int
+    error: str
+
+
+class _More(msgspec.Struct, rename="camel", kw_only=True):
+    stream: str
+    partition_key: str
+    sub_sequence_number: int
+    arrival: float
+    attempts: int
+    error: str
+    message: str
+    traceback: str
+    handler: str
+    request_id: str
+    is_function_error: bool
+    log: list[_Attempt]
+    worker: str
+    epoch: int
+    payload: str | None = None
+    payload_object: str | None = None
+    payload_cut: bool = False
+
+
+class _Document(msgspec.Struct):
+    request: _Request = msgspec.field(name="requestContext")
+    timestamp: _Time
+    batch: _Batch = msgspec.field(name="KinesisBatchInfo")
+    headrace: _More
+
+
+_decode: Final = msgspec.json.Decoder(_Document).decode
+
+
+def _parsed(document: bytes) -> _Document:
+    try:
+        return _decode(document)
+    except (ValueError, RecursionError) as error:  # msgspec's own are ValueErrors
+        raise ValueError(f"not a dead letter of headrace: {error}") from error
+
+
+def _payload(more: _More) -> bytes:
+    if more.payload is None:
+        raise ValueError("its payload is not in it")
+    return base64.b64decode(more.payload, validate=True)
+
+
+def _letter(parsed: _Document, payload: bytes) -> DeadLetter:
+    batch, more = parsed.batch, parsed.headrace
+    number = int(batch.start_sequence_number)
+    return DeadLetter(
+        stream=more.stream,
+        record=Record(payload, more.partition_key, number, more.arrival, batch.shard_id, more.sub_sequence_number),
+        reason=parsed.request.condition,
+        error=more.error,
+        message=more.message,
+        attempts=more.attempts,
+        buried_at=parsed.timestamp,
+        worker=WorkerId(more.worker),
+        epoch=more.epoch,
+        stream_arn=batch.stream_arn,
+        handler=more.handler,
+        traceback=more.traceback,
+        request_id=more.request_id,
+        is_function_error=more.is_function_error,
+        log=tuple(FailedAttempt(one.at, one.records, one.error) for one in more.log),
+    )
