@@ -23,10 +23,15 @@ PR_SET_PDEATHSIG: Final = 1
 """prctl(2)."""
 
 
+ORPHANED: Final = signal.SIGUSR1
+"""Sent by the kernel for each thread of the parent that dies with it, so maybe several times: SIGTERM twice would mean
+to exit at once."""
+
+
 def stop_with_parent() -> None:
-    """Called in the child: be asked to stop when the parent is gone (Linux)."""
+    """Called in the child: be told when the parent is gone (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ORPHANED)
 
 
 class Child:

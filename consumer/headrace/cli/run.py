@@ -23,7 +23,7 @@ from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
 from headrace.aws.session import aws_clients
 from headrace.cli import parts
-from headrace.cli.child import stop_with_parent
+from headrace.cli.child import ORPHANED, stop_with_parent
 from headrace.cli.parts import CHANCE
 from headrace.core.answers import Reports
 from headrace.core.batching import BatchRules
@@ -222,6 +222,8 @@ def _listen_for_signals(stop: asyncio.Event, timeout_s: float) -> None:
     deadlines: list[threading.Timer] = []
 
     def on_signal(number: int, _: object) -> None:
+        if deadlines and number == ORPHANED:
+            return
         if deadlines:
             os._exit(STOPPED_AT_ONCE)
         deadlines.append(threading.Timer(timeout_s, overdue))
@@ -237,7 +239,7 @@ def _listen_for_signals(stop: asyncio.Event, timeout_s: float) -> None:
         log.error("stop_overdue", timeout_s=timeout_s)
         os._exit(STOPPED_AT_ONCE)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, ORPHANED):
         signal.signal(number, on_signal)
 
 
