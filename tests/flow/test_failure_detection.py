@@ -10,10 +10,12 @@ from flow.fleet import TIMING, fleet, put_item
 from flow.test_leases import held
 from structlog.testing import capture_logs
 
+from headrace.core import membership
 from headrace.core.pacing import PaceRules
 from headrace.core.verdict import RetryRules
 from headrace.flow.workplace import ShardRules
 from headrace.model import Instant
+from headrace.rows import PutRow
 
 pytestmark = pytest.mark.looptime
 
@@ -137,3 +139,18 @@ async def test_an_idle_shard_and_a_single_slow_key_are_no_stall():
             await asyncio.sleep(STALL_S / 10)
 
         assert a.observer.named("shard_stalled") == []
+
+
+async def test_a_worker_that_starts_while_the_table_is_away_for_long_registers_once_it_is_back():
+    """Nobody feels its pulse yet, and it is its main loop that registers (found by the simulation)."""
+    async with fleet(shards=1) as f:
+        a = f.start("a")
+        a.link.fault = lambda what: "lost" if _registers(what) else None
+        await asyncio.sleep(3 * TIMING.longest_stall_s)
+        a.link.fault = lambda _: None
+
+        await f.until(lambda: held(f) == {"a": 1}, within_s=5)
+
+
+def _registers(what) -> bool:
+    return isinstance(what, PutRow) and what.key.pk == membership.WORKERS

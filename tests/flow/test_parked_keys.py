@@ -58,6 +58,11 @@ def letters(f, key=None):
     return [(int(letter.record.data), letter.reason) for letter in found]
 
 
+def row(f):
+    (found,) = [row for key, row in f.table.rows.items() if key.pk.startswith("P#")]
+    return parked_keys.parked_key(found)
+
+
 def all_done(f):
     return f.all_written() and f.last_checkpoints_reached()
 
@@ -74,8 +79,8 @@ async def test_later_records_of_a_buried_record_s_key_follow_it_in_order(way):
         assert letters(f) == expected
         assert [n for n in f.written if n % 10 == 3] == [3, 13, 23]
         assert sorted(set(f.written)) == sorted(set(range(100)) - {n for n, _ in expected})
-        (row,) = [row for key, row in f.table.rows.items() if key.pk.startswith("P#")]
-        assert row["last"] == parked_keys.position_of(f.letters.letters[-1].record)
+        last = parked_keys.position_of(f.letters.letters[-1].record)
+        assert (row(f).last, row(f).sure) == (last, last)
 
 
 @ways
@@ -103,9 +108,8 @@ async def test_a_released_key_goes_on_with_its_next_record(way):
         f.put(20)
         handler.start(f, way)
         await f.until(lambda: all_done(f))
-        last = f.letters.letters[-1].record
         assert [n for n, _ in letters(f)] == [3, 13]
-        await f.table.apply(parked_keys.release("stream", last))
+        await f.table.apply(parked_keys.release("stream", row(f)))
         f.put(20)
         await f.until(lambda: all_done(f))
 
@@ -121,7 +125,7 @@ async def test_a_release_that_comes_too_late_is_refused(way):
         f.put(20)
         handler.start(f, way)
         await f.until(lambda: all_done(f))
-        seen = f.letters.letters[-1].record
+        seen = row(f)
         f.put(10)
         await f.until(lambda: all_done(f))
         await f.table.apply(parked_keys.release("stream", seen))

@@ -1,22 +1,65 @@
 """Partition keys that are parked: a record of theirs was buried, and later ones follow it into the dead letters.
 
-So order survives the failure, until the key is redriven. One row a key, beside the leases; `last` names the newest letter
-of the key, and is written before that letter is stored:
+So order survives the failure, until the key is redriven. One row a key, beside the leases. `last` names the newest record
+of the key that is a dead letter or will be one: it is written before that letter is stored. `sure` tells up to where every
+record of the key is done with: written, stored as a letter, or redriven. A worker goes
 
-- a worker parks a key when it buries its first record (`park`), and for each later record asks whether the key still is
-  parked (`follow`); where it is not any more, the record is handled like any other;
-- a redrive delivers the letters of the key in order and releases the key (`release`) on condition that `last` still is
-  the letter it delivered last. If it moved, another letter is there or on its way, and the key stays parked.
+    park or follow (`last`)  >  store the letters  >  confirm (`sure`)  >  settle
 
-Whoever dies between two of these steps leaves a key that is parked, never one that is released too soon.
+- it parks a key when it buries its first record (`park`), and asks with the next ones whether the key still is parked
+  (`follow`); where it is not any more, they are handled like any other;
+- it confirms once the letters are stored and all that came before them is written (`confirm`): from then on it never
+  stores them again, even if its checkpoint is lost. After a takeover, records up to `sure` are settled as they come;
+- a redrive touches no letter beyond `sure`, so none that may be stored once more behind its back. It delivers the others
+  in order, and releases the key (`release`) on condition that `last` did not move, once nothing up to it is left.
+
+Whoever dies between two of these steps leaves a key that is parked, never one that is released too soon. Where a worker
+died before it confirmed, the next owner of the shard does it; where there was nothing left to do for one, the checkpoint
+of the shard tells as much (`is_settled`).
+
+Records of one key in several open shards at once (explicit hash keys) have no order to keep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from headrace.model import Checkpoint, Record
-from headrace.rows import DeleteRow, Equals, Key, Present, PutRow, Row, UpdateRow, Value
+from headrace.model import SHARD_END, TRIM_HORIZON, Checkpoint, DeadLetter, Record, ShardId
+from headrace.rows import Absent, AtMost, DeleteRow, Equals, Key, PutRow, Row, UpdateRow, Value
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedKey:
+    """A row. `shard` is where `last` and `sure` are; `since_s` is epoch seconds; `count` is of letters, repeats included."""
+
+    partition_key: str
+    shard: ShardId
+    last: Checkpoint
+    sure: Checkpoint = TRIM_HORIZON
+    since_s: float = 0.0
+    count: int = 0
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether nothing of it is on its way into the dead letters."""
+        return self.sure >= self.last
+
+    def announces(self, record: Record) -> bool:
+        """Whether the row tells of this record already."""
+        return self.shard == record.shard_id and position_of(record) <= self.last
+
+    def is_done_with(self, record: Record) -> bool:
+        """Whether the record needs neither a call nor a letter any more."""
+        return self.shard == record.shard_id and position_of(record) <= self.sure
+
+    def may_redrive(self, letter: DeadLetter) -> bool:
+        """Whether no worker will store the letter again. Those of other shards are from before the last reshard."""
+        return self.shard != letter.record.shard_id or self.is_done_with(letter.record)
+
+    def tells_of(self, letter: DeadLetter) -> bool:
+        """Whether the key cannot be released before the letter is gone."""
+        return self.shard != letter.record.shard_id or self.announces(letter.record)
 
 
 def parked_partition(stream: str) -> str:
@@ -25,32 +68,77 @@ def parked_partition(stream: str) -> str:
 
 
 def key_of(stream: str, partition_key: str) -> Key:
-    """Where a parked key is. A partition key has at most 1,024 bytes, as a sort key may (Kinesis, DynamoDB quotas)."""
+    """Where a parked key is.
+
+    256 characters (Kinesis, API reference of PutRecord) have at most the 1,024 bytes of a sort key (DynamoDB quotas).
+    """
     return Key(parked_partition(stream), partition_key)
 
 
-def position_of(record: Record) -> str:
-    """A letter's name in `last`."""
-    return Checkpoint.at(record.sequence_number, record.sub_sequence_number).encode()
+def position_of(record: Record) -> Checkpoint:
+    """A record's place among the others of its key."""
+    return Checkpoint.at(record.sequence_number, record.sub_sequence_number)
 
 
-def park(stream: str, record: Record, wall_s: float) -> PutRow:
-    """A record of the key is about to be buried."""
-    row: dict[str, Value] = {"last": position_of(record), "shard": record.shard_id, "since": round(wall_s, 3)}
-    return PutRow(key_of(stream, record.partition_key), row)
+def parked(rows: Iterable[Row]) -> dict[str, ParkedKey]:
+    """Every parked key."""
+    return {key.partition_key: key for key in map(parked_key, rows)}
 
 
-def follow(stream: str, record: Record) -> UpdateRow:
-    """A later record of the key is about to be buried; refused where the key is parked no more."""
-    key = key_of(stream, record.partition_key)
-    return UpdateRow(key, (Present("pk"),), {"last": position_of(record), "shard": record.shard_id})
+def parked_key(row: Row) -> ParkedKey:
+    """A row as a value."""
+    return ParkedKey(
+        partition_key=str(row["sk"]),
+        shard=ShardId(str(row["shard"])),
+        last=Checkpoint.decode(str(row["last"])),
+        sure=Checkpoint.decode(str(row["sure"])),
+        since_s=float(str(row["since"])),
+        count=int(str(row["count"])),
+    )
 
 
-def release(stream: str, last: Record) -> DeleteRow:
-    """The key's letters were delivered, up to this one; refused where another one followed."""
-    return DeleteRow(key_of(stream, last.partition_key), (Equals("last", position_of(last)),))
+# --- a worker's -------------------------------------------------------------------------------------------------------
 
 
-def parked(rows: Iterable[Row]) -> dict[str, str]:
-    """`last` of every parked key."""
-    return {str(row["sk"]): str(row["last"]) for row in rows}
+def park(stream: str, new: ParkedKey) -> PutRow:
+    """A record of the key is about to be buried. Refused where the key is parked already: follow then."""
+    row: dict[str, Value] = {
+        "last": new.last.encode(),
+        "sure": new.sure.encode(),
+        "shard": new.shard,
+        "since": round(new.since_s, 3),
+        "count": new.count,
+    }
+    return PutRow(key_of(stream, new.partition_key), row, (Absent("pk"),))
+
+
+def follow(stream: str, seen: ParkedKey, new: ParkedKey) -> UpdateRow:
+    """Later records of the key, up to `new.last`, are about to be buried.
+
+    Refused without a row where the key is parked no more; with a row that tells of `new.last`, an earlier try applied.
+    """
+    told: dict[str, Value] = {"last": new.last.encode(), "count": new.count}
+    if new.shard != seen.shard:
+        told |= {"shard": new.shard, "sure": new.sure.encode()}
+    return UpdateRow(key_of(stream, new.partition_key), (Equals("last", seen.last.encode()),), told)
+
+
+def confirm(stream: str, record: Record) -> UpdateRow:
+    """Everything of the key up to this record is written, stored or redriven. A later one may be on its way."""
+    sure = position_of(record).encode()
+    conditions = (Equals("shard", record.shard_id), AtMost("sure", sure))
+    return UpdateRow(key_of(stream, record.partition_key), conditions, {"sure": sure})
+
+
+# --- a redrive's ------------------------------------------------------------------------------------------------------
+
+
+def release(stream: str, seen: ParkedKey) -> DeleteRow:
+    """Nothing is left of the key's letters, up to `last`; refused where another one followed."""
+    return DeleteRow(key_of(stream, seen.partition_key), (Equals("last", seen.last.encode()),))
+
+
+def is_settled(seen: ParkedKey, lease: Row | None) -> bool:
+    """Whether the lease of its shard shows `last` done with: passed by the checkpoint, or the shard finished long ago."""
+    reached = SHARD_END if lease is None else Checkpoint.decode(str(lease["ck"]))
+    return reached >= seen.last

@@ -82,11 +82,13 @@ class Burial:
 
     async def bury(self, records: Mapping[int, Record], causes: Mapping[int, Cause]) -> None:
         """Durable when it returns. A destination that is down holds the shard here. Raises LeaseLost."""
-        letters = [self._letter(records[index], cause) for index, cause in causes.items()]
-        if self.parked.is_wanted:
-            for index, cause in causes.items():
-                if cause.parks_key:
-                    await self.parked.park(records[index])
+        parking = [records[index] for index, cause in causes.items() if cause.parks_key and self.parked.is_wanted]
+        await self.parked.cover(parking)
+        letters = [
+            self._letter(records[index], cause)
+            for index, cause in causes.items()
+            if not (cause.parks_key and self.parked.is_done_with(records[index]))
+        ]
 
         async def store() -> None:
             self._term.insist()
@@ -94,6 +96,7 @@ class Burial:
 
         # Whatever the destination says, the record stays here until it is stored: nothing is dropped, the shard waits.
         await persist("bury", store, self._ports.chance, self._destination_failed, mendable=(AwsError,))
+        await self.parked.confirm(parking)
         shard = self._term.lease.shard_id
         for letter in letters:
             self._ports.observer.records_buried(shard, 1, letter.reason)

@@ -144,9 +144,8 @@ class RecordDelivery:
     async def _hold(self, submission: Consignment) -> None:
         """Records of parked keys follow those that were buried before them."""
         uncalled = submission.uncalled
-        for index, record in submission.records.items():
-            if index not in uncalled and await self._parked.holds(record):
-                submission.causes[index] = Cause.key_parked()
+        called = {index: record for index, record in submission.records.items() if index not in uncalled}
+        submission.causes.update(dict.fromkeys(sorted(await self._parked.held_of(called)), Cause.key_parked()))
 
     async def _call(self, submission: Consignment) -> Writes:
         writes: Writes = []
@@ -163,6 +162,7 @@ class RecordDelivery:
                 self._follow(submission, index)
                 continue
             if parked and record.partition_key in parked:
+                self._parked.begin(record)
                 submission.causes[index] = Cause.key_parked()
                 continue
             try:

@@ -48,7 +48,8 @@ class Heart:
     ) -> None:
         self.last_try: Instant = ports.clock.now()
         """When the last request was sent, answered or not: shows that this loop runs."""
-        self._pulse: Instant = ports.clock.now()
+        self._pulse: Instant | None = None
+        """When the main loop was last seen to run; None while it is the main loop itself that registers."""
         self._worker = worker
         self._me = worker.worker_id
         self._ports = ports
@@ -61,8 +62,8 @@ class Heart:
 
     async def register(self) -> None:
         """Make this incarnation's row. Raises Fenced when it was declared dead meanwhile."""
-        self._pulse = self._ports.clock.now()
         await self._send(membership.register(self._worker), 1)
+        self._pulse = self._ports.clock.now()
         log.info("worker_registered", worker=self._me)
 
     async def feel_pulse(self) -> None:
@@ -86,6 +87,8 @@ class Heart:
             await self._send(membership.heartbeat(self._me, self._counter, self._vitals()), self._counter + 1)
 
     def _withheld(self) -> bool:
+        if self._pulse is None:
+            return False
         stalled_s = self._ports.clock.now() - self._pulse
         if stalled_s <= self._timing.longest_stall_s:
             return False

@@ -112,7 +112,7 @@ class LaneBatch:
         parked = self._work.settlement.parked
         if not parked.keys:
             return live
-        held = [index for index in live if await parked.holds(self._records[index].record)]
+        held = sorted(await parked.held_of({index: self._records[index].record for index in live}))
         if held:
             records = [self._records[index] for index in held]
             await self._work.settlement.bury(records, dict.fromkeys(range(len(held)), Cause.key_parked()))

@@ -50,8 +50,15 @@ class Outbox:
                 case BaseException() as error:
                     raise error
                 case record, cause:
+                    if self._settlement.parked.is_wanted:
+                        await self._answered_so_far()
                     await self._settlement.bury([record], {0: cause})
                     self._to_bury.task_done()
+
+    async def _answered_so_far(self) -> None:
+        """A letter is confirmed only when what came before it is written."""
+        if self._answers:
+            await asyncio.wait(set(self._answers))
 
     async def emptied(self) -> None:
         """Wait until everything handed over so far is settled."""

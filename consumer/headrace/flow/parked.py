@@ -1,68 +1,152 @@
-"""Which partition keys of a shard are parked, as its owner knows it."""
+"""Which partition keys of a shard are parked, as its owner knows it. Nobody else parks them while it owns the shard."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import structlog
 
 from headrace.core import parked_keys
+from headrace.core.parked_keys import ParkedKey, position_of
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
-from headrace.model import Record
+from headrace.model import TRIM_HORIZON, Record, ShardId
 from headrace.ports import Ports
-from headrace.rows import Outcome, PutRow, Refused, UpdateRow
+from headrace.rows import Applied, Outcome, Refused, Request
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Held:
+    """A parked key: its row as far as known, and the newest record that is a letter or will be one."""
+
+    row: ParkedKey | None
+    newest: Record | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the row tells of all that is held."""
+        return self.row is not None and (self.newest is None or self.row.announces(self.newest))
+
+    def hold(self, record: Record) -> None:
+        """One more."""
+        if self.newest is None or position_of(record) > position_of(self.newest):
+            self.newest = record
 
 
 class Parked:
     """Empty for ever unless it `is_wanted`; `stream` is the name under which the lease rows stand."""
 
     def __init__(self, term: Term, stream: str, ports: Ports, *, is_wanted: bool) -> None:
-        self.keys: set[str] = set()
+        self.keys: dict[str, Held] = {}
         """Parked, or about to be."""
         self.is_wanted = is_wanted
         self._term = term
         self._stream = stream
         self._ports = ports
-        self._unwritten: set[str] = set()
-        """Those that no row tells yet."""
+
+    @property
+    def _shard(self) -> ShardId:
+        return self._term.lease.shard_id
 
     async def resume(self) -> None:
         """Find the keys that were parked before."""
         if self.is_wanted:
             partition = parked_keys.parked_partition(self._stream)
             rows = await persist("read_parked_keys", lambda: self._ports.table.query(partition), self._ports.chance)
-            self.keys = set(parked_keys.parked(rows))
+            self.keys = {key: Held(row) for key, row in parked_keys.parked(rows).items()}
 
     def begin(self, record: Record) -> None:
         """It will be buried: later records of its key are parked from now on."""
         key = record.partition_key
-        if self.is_wanted and key and key not in self.keys:
-            self.keys.add(key)
-            self._unwritten.add(key)
-            log.warning("key_parked", shard=self._term.lease.shard_id, sequence_number=str(record.sequence_number))
+        if not (self.is_wanted and key):
+            return
+        if key not in self.keys:
+            self.keys[key] = Held(None)
+            log.warning("key_parked", shard=self._shard, sequence_number=str(record.sequence_number))
+        self.keys[key].hold(record)
 
     async def holds(self, record: Record) -> bool:
         """Whether a record has to follow others of its key into the dead letters. Raises LeaseLost."""
+        return bool(await self.held_of({0: record}))
+
+    async def held_of(self, records: Mapping[int, Record]) -> set[int]:
+        """Those that have to follow others of their keys; one request for each key. Raises LeaseLost."""
+        newest = {record.partition_key: record for record in records.values() if record.partition_key in self.keys}
+        parked = {key for key, record in newest.items() if await self._keeps(record)}
+        return {index for index, record in records.items() if record.partition_key in parked}
+
+    async def _keeps(self, record: Record) -> bool:
+        """Announce a record, unless its key was released meanwhile."""
         key = record.partition_key
-        if key not in self.keys:
-            return False
-        if key in self._unwritten:
-            return True
-        if not isinstance(await self._apply(parked_keys.follow(self._stream, record)), Refused):
-            return True
-        self.keys.discard(key)
-        log.info("key_released", shard=self._term.lease.shard_id, sequence_number=str(record.sequence_number))
+        while (held := self.keys.get(key)) is not None:
+            if not held.is_told:  # a letter of the key is on its way: it was not released
+                held.hold(record)
+                return True
+            if held.row is None or held.row.announces(record):
+                return True
+            if not await self._follow(held, held.row, record):
+                del self.keys[key]
+                log.info("key_released", shard=self._shard, sequence_number=str(record.sequence_number))
         return False
 
-    async def park(self, record: Record) -> None:
-        """Make it known before the record's letter is stored. Raises LeaseLost."""
-        if self.is_wanted and record.partition_key:
+    async def cover(self, records: Iterable[Record]) -> None:
+        """Make them known before their letters are stored. Raises LeaseLost."""
+        for record in records:
             self.begin(record)
-            await self._apply(parked_keys.park(self._stream, record, self._ports.clock.wall().timestamp()))
-            self._unwritten.discard(record.partition_key)
+        for key in {record.partition_key for record in records}:
+            while (held := self.keys.get(key)) is not None and not held.is_told and held.newest is not None:
+                if held.row is None:
+                    await self._park(held, held.newest)
+                elif not await self._follow(held, held.row, held.newest):
+                    held.row = None
 
-    async def _apply(self, request: PutRow | UpdateRow) -> Outcome:
+    def is_done_with(self, record: Record) -> bool:
+        """Whether the record was stored or redriven in an earlier run that did not get to its checkpoint."""
+        held = self.keys.get(record.partition_key)
+        return held is not None and held.row is not None and held.row.is_done_with(record)
+
+    async def confirm(self, records: Iterable[Record]) -> None:
+        """Their letters are stored, and all that came before them is written or stored. Raises LeaseLost."""
+        newest = {record.partition_key: record for record in sorted(records, key=position_of)}
+        for key, record in newest.items():
+            held = self.keys.get(key)
+            if held is None or held.row is None or held.row.is_done_with(record):
+                continue
+            if isinstance(await self._apply(parked_keys.confirm(self._stream, record)), Applied):
+                held.row = replace(held.row, sure=position_of(record))
+
+    # --- rows ----------------------------------------------------------------------------------------------------------
+
+    async def _park(self, held: Held, record: Record) -> None:
+        new = ParkedKey(
+            record.partition_key,
+            self._shard,
+            position_of(record),
+            since_s=self._ports.clock.wall().timestamp(),
+            count=1,
+        )
+        outcome = await self._apply(parked_keys.park(self._stream, new))
+        if isinstance(outcome, Refused):
+            held.row = None if outcome.row is None else parked_keys.parked_key(outcome.row)
+        else:
+            held.row = new
+
+    async def _follow(self, held: Held, seen: ParkedKey, record: Record) -> bool:
+        """Announce it in the row that was seen; False where there is none any more."""
+        new = replace(seen, last=position_of(record), shard=self._shard, count=seen.count + 1)
+        if new.shard != seen.shard:
+            new = replace(new, sure=TRIM_HORIZON)
+        outcome = await self._apply(parked_keys.follow(self._stream, seen, new))
+        if isinstance(outcome, Refused):
+            held.row = None if outcome.row is None else parked_keys.parked_key(outcome.row)
+            return outcome.row is not None
+        held.row = new if held.row is seen or held.row is None else replace(new, sure=max(new.sure, held.row.sure))
+        return True
+
+    async def _apply(self, request: Request) -> Outcome:
         async def apply() -> Outcome:
             self._term.insist()
             return await self._ports.table.apply(request)

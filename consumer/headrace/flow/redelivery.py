@@ -1,0 +1,119 @@
+"""One dead letter through the handler and into the sink: one call, with the record as it was at its first attempt."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, assert_never
+
+import msgspec
+
+from headrace.core.answers import NotInvoked, PartialFailure, Reports, Success, WholeFailure, read_text, read_value
+from headrace.core.effects import effects_of
+from headrace.core.verdict import REJECTED, RETRY_ATTEMPTS_EXHAUSTED, WRITE_REFUSED, AskedToReject
+from headrace.errors import LeaseLost, NotCalled
+from headrace.flow.blame import LONGEST_MESSAGE, Told, failure_of, is_meant_for_us
+from headrace.flow.consignment import LONGEST_LOG
+from headrace.model import DeadLetter, Delete, Effect, FailedAttempt, Permit, Put, Record
+from headrace.ports import BatchContext, BatchHandler, Clock, Handler, Sink
+
+NAMED: Final = Told("", "the answer names it in batchItemFailures")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It did not go through, and why."""
+
+    reason: str
+    told: Told
+    request_id: str = ""
+    is_function_error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivery:
+    """Delivers letters; `permit` is asked before anything is written."""
+
+    handler: Handler | BatchHandler
+    sink: Sink
+    clock: Clock
+    permit: Permit
+    reports: Reports = Reports.AUTO
+
+    async def deliver(self, letter: DeadLetter) -> DeadLetter | None:
+        """None once all its effects are durable; else the letter with what became of this attempt.
+
+        Raises NotCalled, and LeaseLost where the permit ended first.
+        """
+        if not self.permit():
+            raise LeaseLost("this redrive has lost its turn to another one")
+        failed = await self._call(msgspec.structs.replace(letter.record, attempt=1), str(uuid.uuid4()))
+        return None if failed is None else self._again(letter, failed)
+
+    async def _call(self, record: Record, request_id: str) -> Failed | None:
+        handler = self.handler
+        try:
+            if isinstance(handler, BatchHandler):
+                returned = await handler.call([record], BatchContext(request_id))
+                effects = list(effects_of(returned)) if _is_writes(returned) else []
+            else:
+                returned = handler.call(record)
+                effects = list(effects_of(await returned if handler.is_async else returned))
+        except NotCalled:
+            raise
+        except BaseException as error:
+            if is_meant_for_us(error):
+                raise
+            return _raised(error, request_id)
+        if isinstance(handler, BatchHandler) and not _is_writes(returned):
+            return self._read(returned, record, request_id)
+        return await self._write(effects) if effects else None
+
+    def _read(self, returned: Any, record: Record, request_id: str) -> Failed | None:
+        read = read_text if isinstance(returned, bytes) else read_value
+        match read(returned, [record.sequence_number], self.reports):
+            case Success():
+                return None
+            case PartialFailure():
+                return Failed(RETRY_ATTEMPTS_EXHAUSTED, NAMED, request_id, is_function_error=False)
+            case WholeFailure() as whole:
+                told = Told(whole.error, whole.message, whole.traceback)
+                return Failed(RETRY_ATTEMPTS_EXHAUSTED, told, request_id, whole.is_function_error)
+            case NotInvoked(reason=reason):
+                raise NotCalled(reason)
+            case answer:
+                assert_never(answer)
+
+    async def _write(self, effects: Sequence[Effect]) -> Failed | None:
+        refusals = await self.sink.submit([(0, effect) for effect in effects], self.permit)
+        if not refusals:
+            return None
+        return Failed(WRITE_REFUSED, Told("", next(iter(refusals.values())).reason[:LONGEST_MESSAGE]))
+
+    def _again(self, letter: DeadLetter, failed: Failed) -> DeadLetter:
+        """The same letter, of the same burial, with one attempt more."""
+        first, last = letter.log[: LONGEST_LOG // 2], letter.log[LONGEST_LOG // 2 :][-(LONGEST_LOG // 2 - 1) :]
+        return replace(
+            letter,
+            reason=failed.reason,
+            error=failed.told.error,
+            message=failed.told.message,
+            traceback=failed.told.traceback,
+            attempts=letter.attempts + 1,
+            handler=self.handler.name,
+            request_id=failed.request_id,
+            is_function_error=failed.is_function_error,
+            log=(*first, *last, FailedAttempt(self.clock.wall(), 1, failed.told.error)),
+        )
+
+
+def _is_writes(returned: Any) -> bool:
+    return isinstance(returned, Put | Delete) or (
+        isinstance(returned, Sequence) and not isinstance(returned, str | bytes)
+    )
+
+
+def _raised(error: BaseException, request_id: str) -> Failed:
+    rejects = isinstance(failure_of(error), AskedToReject)
+    return Failed(REJECTED if rejects else RETRY_ATTEMPTS_EXHAUSTED, Told.of(error), request_id)
