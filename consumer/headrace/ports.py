@@ -75,8 +75,8 @@ class LeaseTable(Protocol):
         Raises Throttled also for a conflict with another transaction; Unavailable, Denied, NotFound.
         """
 
-    async def query(self, pk: str) -> list[Row]:
-        """Every row of one partition, eventually consistent. Raises Throttled, Unavailable, Denied, NotFound."""
+    async def query(self, pk: str, *, consistent: bool = False) -> list[Row]:
+        """Every row of one partition, eventually consistent unless it is to be `consistent`. Raises Throttled, Unavailable, Denied, NotFound."""
 
     async def get(self, key: Key) -> Row | None:
         """One row, strongly consistent. Raises Throttled, Unavailable, Denied, NotFound."""

@@ -57,7 +57,8 @@ def test_run_gets_the_settings_and_gives_its_exit_code(calls):
     """Options with a dot pass through to the settings, negative numbers included."""
     calls.body.result = 7
     assert main(["run", "--batch.size", "5", "--retry.maximum_attempts", "-1", "--stream.poll-interval=1s"]) == 7
-    (settings,), _ = calls.made[0]
+    (settings, report_to), _ = calls.made[0]
+    assert report_to is None
     assert (settings.batch.size, settings.retry.maximum_attempts) == (5, -1)
     assert settings.stream.poll_interval == timedelta(seconds=1)
 

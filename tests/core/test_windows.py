@@ -34,7 +34,7 @@ def test_what_is_kept_comes_back_as_it_was(kept):
 def test_what_is_kept_belongs_to_its_checkpoint_alone():
     """Beside another position it would count records twice, or not at all."""
     kept = Kept(Open(120, {"n": 7}), 60)
-    row = keep("stream", SHARD, WorkerId("w"), Checkpoint.at(10), kept.stored()).attributes
+    row = keep("stream", SHARD, WorkerId("w"), Checkpoint.at(10), kept.stored(), 1_000.0).attributes
 
     assert kept_at(row, Checkpoint.at(10)) == kept
     assert kept_at(row, Checkpoint.at(11)) is None

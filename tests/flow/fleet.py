@@ -50,8 +50,8 @@ class Link:
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         return await self._through(tuple(requests), lambda: self._table.transact(requests, token))
 
-    async def query(self, pk: str) -> list[Row]:
-        return await self._through(pk, lambda: self._table.query(pk))
+    async def query(self, pk: str, *, consistent: bool = False) -> list[Row]:
+        return await self._through(pk, lambda: self._table.query(pk, consistent=consistent))
 
     async def get(self, key: Key) -> Row | None:
         return await self._through(key, lambda: self._table.get(key))

@@ -146,6 +146,13 @@ async def test_what_is_behind_a_failed_letter_waits_also_where_one_pass_does_not
     assert scene.called == sorted(scene.called)
 
 
+async def test_passes_in_which_everything_fails_do_not_end_it(scene):
+    """There may be better ones behind them."""
+    scene.broken = set(range(1, 21))
+    await scene.bury(25, keys=25)
+    assert counts(await scene.redrive(letter_bytes=4).run()) == (5, 20, 0)
+
+
 async def test_a_rejection_and_a_refused_write_say_so_in_the_letter(scene):
     """The reasons are the worker's own."""
 
@@ -423,9 +430,9 @@ class SlowTable(MemoryLeaseTable):
         await self.wait(request.key.pk)
         return await super().apply(request)
 
-    async def query(self, pk):
+    async def query(self, pk, *, consistent=False):
         await self.wait(pk)
-        return await super().query(pk)
+        return await super().query(pk, consistent=consistent)
 
     async def wait(self, pk):
         if pk.startswith("P#"):

@@ -227,3 +227,15 @@ def test_settings_of_a_handler_are_refused_without_one():
 def test_tumbling_windows_are_whole_seconds():
     """As in the event source mapping."""
     assert "is not in whole seconds" in problem(BATCH_TUMBLING_WINDOW="1500ms")
+
+
+def test_parked_keys_need_dead_letters_that_can_all_be_redriven():
+    """A topic keeps nothing, a message without a spill may have lost its payload; and windows have one state for all."""
+    queue = "sqs:https://sqs.eu-central-1.amazonaws.com/123456789012/failed"
+    parking = {"RETRY_ON_EXHAUSTED": "park_key"}
+    assert "may lose a payload" in problem(**parking, DEAD_LETTERS_DESTINATION=queue)
+    assert "may lose a payload" in problem(
+        **parking, DEAD_LETTERS_DESTINATION="sns:arn:aws:sns:eu-central-1:123456789012:t"
+    )
+    assert settings(**parking, DEAD_LETTERS_DESTINATION=queue, DEAD_LETTERS_SPILL="s3://bucket").dead_letters.spill
+    assert "parks keys" in problem(**parking, HANDLER="app.handler", BATCH_TUMBLING_WINDOW="60s")

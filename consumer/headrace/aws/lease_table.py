@@ -95,12 +95,13 @@ class DynamoLeaseTable:
                 return _cancelled(cast("Any", error.response).get("CancellationReasons", []))
         return TransactionApplied()
 
-    async def query(self, pk: str) -> list[Row]:
+    async def query(self, pk: str, *, consistent: bool = False) -> list[Row]:
         """Every row of a partition."""
         parameters: dict[str, Any] = {
             "TableName": self._table,
             "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": {":pk": {"S": pk}},
+            "ConsistentRead": consistent,
         }
         rows: list[Row] = []
         while True:

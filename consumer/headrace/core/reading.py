@@ -49,7 +49,7 @@ class Reading:
             last = page.records[-1]
             self._position = Checkpoint.at(last.sequence_number)
             self.record_size = max(1, size // len(page.records))
-            self.up_to_s = last.arrival_s if page.behind_s > 0 else wall_s
+            self.up_to_s = last.arrival_s
         else:
             self.up_to_s = wall_s - page.behind_s
         if self.up_to_s - (wall_s - retention_s) > retention_s * INSIDE:

@@ -106,6 +106,10 @@ class Tenure:
         return Instant(self.anchor + self.window_s)
 
     def permits(self, now: Instant, wall_s: float, call_timeout_s: float) -> bool:
-        """Whether a call that may take `call_timeout_s` would end within the trust, by clocks that agree."""
+        """Whether a call that may take `call_timeout_s` would end within the trust, by clocks that agree.
+
+        A stop of the monotonic clock too short to be told from a slewed time of day still counts: the one that went
+        further is believed.
+        """
         drift_s = (wall_s - self.anchor_wall_s) - (now - self.anchor)
-        return abs(drift_s) <= CLOCKS_AGREE_S and now + call_timeout_s <= self.trusted_until
+        return abs(drift_s) <= CLOCKS_AGREE_S and now + max(drift_s, 0.0) + call_timeout_s <= self.trusted_until

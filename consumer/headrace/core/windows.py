@@ -53,12 +53,12 @@ class Kept:
     def stored(self) -> str:
         """As text, compressed."""
         content = msgspec.json.encode([self.over_up_to_s, self.open and [self.open.start_s, self.open.state]])
-        return base64.b85encode(zlib.compress(content)).decode()
+        return base64.b64encode(zlib.compress(content)).decode()
 
     @classmethod
     def restored(cls, text: str) -> Kept:
         """The inverse of `stored`."""
-        over, opened = msgspec.json.decode(zlib.decompress(base64.b85decode(text)))
+        over, opened = msgspec.json.decode(zlib.decompress(base64.b64decode(text)))
         return cls(None if opened is None else Open(*opened), over)
 
 
@@ -66,9 +66,28 @@ class Windows:
     """The windows of one shard, one open at a time."""
 
     def __init__(self, shard: ShardId, length_s: int) -> None:
-        self.kept = Kept()
         self._shard = shard
         self._length_s = length_s
+        self._kept = Kept()
+        self._stored: str | None = None
+        self._is_overfull: bool | None = None
+
+    @property
+    def kept(self) -> Kept:
+        """What has to be known to go on."""
+        return self._kept
+
+    @kept.setter
+    def kept(self, kept: Kept) -> None:
+        self._kept = kept
+        self._stored = self._is_overfull = None
+
+    @property
+    def stored(self) -> str:
+        """The same as text; made once for each state, which may be large."""
+        if self._stored is None:
+            self._stored = self._kept.stored()
+        return self._stored
 
     def start_of(self, record: Record) -> int:
         """Where the window begins that a record counts into."""
@@ -81,11 +100,12 @@ class Windows:
 
     @property
     def is_overfull(self) -> bool:
-        """Whether the state is too large to be carried on."""
-        if self.kept.open is None:
-            return False
-        large = len(msgspec.json.encode(self.kept.open.state)) > LARGEST_STATE
-        return large or len(self.kept.stored()) > LARGEST_STORED
+        """Whether the state is too large to be carried on; found out once for each."""
+        if self._is_overfull is None:
+            opened = self._kept.open
+            large = opened is not None and len(msgspec.json.encode(opened.state)) > LARGEST_STATE
+            self._is_overfull = large or (opened is not None and len(self.stored) > LARGEST_STORED)
+        return self._is_overfull
 
     def begin(self, start_s: int) -> None:
         """Open a window with an empty state."""
@@ -119,9 +139,13 @@ def window_key(stream: str, shard: ShardId) -> Key:
     return Key(f"T#{stream}", shard)
 
 
-def keep(stream: str, shard: ShardId, me: WorkerId, reached: Checkpoint, kept: str) -> PutRow:
+KEPT_S: Final = 30 * 86_400
+"""After so long without a write the row expires: its windows are long over. A shard that was finished leaves one behind."""
+
+
+def keep(stream: str, shard: ShardId, me: WorkerId, reached: Checkpoint, kept: str, wall_s: float) -> PutRow:
     """To be written in one transaction with the checkpoint it belongs to, whose conditions guard it."""
-    row: dict[str, Value] = {"ck": reached.encode(), "win": kept, "own": me}
+    row: dict[str, Value] = {"ck": reached.encode(), "win": kept, "own": me, "exp": int(wall_s) + KEPT_S}
     return PutRow(window_key(stream, shard), row)
 
 

@@ -34,12 +34,16 @@ class Told:
         return cls(type(error).__name__, _text(error)[:LONGEST_MESSAGE], trace)
 
 
-def is_meant_for_us(error: BaseException) -> bool:
-    """Ctrl-C, or the cancellation of this very task; one that the handler let through from elsewhere is its failure."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
-    return isinstance(error, KeyboardInterrupt | GeneratorExit)
+def let_through(error: BaseException) -> None:
+    """Raise what is not the handler's to answer for: Ctrl-C, and the end of this very task, whatever it made of that.
+
+    A cancellation that came from elsewhere is its failure like any other.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling() > 0:
+        raise asyncio.CancelledError from error
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        raise error
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -93,7 +93,8 @@ class Checkpoints:
         if progress.windows is None:
             outcome = await self._ports.table.apply(request)
             return outcome if isinstance(outcome, Refused) else None
-        both = (request, windows.keep(self._stream, shard, self._me, progress.reached, progress.windows))
+        wall_s = self._ports.clock.wall().timestamp()
+        both = (request, windows.keep(self._stream, shard, self._me, progress.reached, progress.windows, wall_s))
         answer = await self._ports.table.transact(both, leases.end_token(self._stream, both))
         return answer.refused[0] if isinstance(answer, TransactionRefused) else None
 

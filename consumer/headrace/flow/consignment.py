@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from headrace.core.tracker import Span
+from headrace.core.verdict import RECORD_AGE_EXCEEDED
 from headrace.flow.bury import Cause
 from headrace.model import Effect, FailedAttempt, Record
 from headrace.ports import Refusal
@@ -33,6 +34,14 @@ class Consignment:
     def uncalled(self) -> set[int]:
         """Those that need no call of the handler."""
         return self.left_out | self.causes.keys()
+
+    def is_asked_again(self, index: int) -> bool:
+        """Whether a record waits behind others of its key although it is too old: its age is asked for in its turn."""
+        cause = self.causes.get(index)
+        if cause is None or cause.reason != RECORD_AGE_EXCEEDED:
+            return False
+        del self.causes[index]
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,15 +126,15 @@ class RecordDelivery:
     async def _deliver(self, records: Sequence[Record]) -> None:
         """Hand a batch to the handler and its writes to the sink."""
         await self._in_flight.reserve(len(records), self._has_writes_under_way)
-        self._term.insist()
-        submission = Consignment(self._tracker.admit(records), dict(enumerate(records)))
-        started = self._ports.clock.now()
-        sifted = self._sieve.sift(submission.records)
-        submission.causes.update(sifted.causes)
-        submission.left_out = sifted.left_out
-        if self._parked.keys:
-            await self._hold(submission)
         try:
+            self._term.insist()
+            submission = Consignment(self._tracker.admit(records), dict(enumerate(records)))
+            started = self._ports.clock.now()
+            sifted = self._sieve.sift(submission.records)
+            submission.causes.update(sifted.causes)
+            submission.left_out = sifted.left_out
+            if self._parked.keys:
+                await self._hold(submission)
             writes = await self._call(submission)
         finally:
             self._in_flight.release(len(records))
@@ -156,9 +156,10 @@ class RecordDelivery:
             if count == look_at:
                 stride = await self._take_turns(now, count - looked)
                 now, looked, look_at = self._ports.clock.now(), count, count + stride
-            if uncalled and index in uncalled:
+            waits = parking.waiting and record.partition_key in parking
+            if uncalled and index in uncalled and not (waits and submission.is_asked_again(index)):
                 continue
-            if parking.waiting and record.partition_key in parking:
+            if waits:
                 self._follow(submission, index)
                 continue
             if parked and record.partition_key in parked:

@@ -15,7 +15,7 @@ import msgspec
 from headrace.core.batching import Batcher
 from headrace.core.effects import effects_of
 from headrace.core.verdict import Bury, RetryAfter, judge, too_old
-from headrace.flow.blame import failure_of, is_meant_for_us
+from headrace.flow.blame import failure_of, let_through
 from headrace.flow.bury import Cause
 from headrace.flow.consignment import Waiting
 from headrace.flow.outbox import Outbox
@@ -92,7 +92,7 @@ class AsyncDelivery:
 
     def next_due(self) -> Instant | None:
         """When a batch is complete; none begins while too many keys are at work."""
-        return None if len(self._keys) >= KEYS else self._batcher.due_at()
+        return None if len(self._keys) >= KEYS or self._closing.is_set() else self._batcher.due_at()
 
     async def deliver_due(self, now: Instant, *, ended: bool) -> bool:
         """Begin to handle the next batch. Raises LeaseLost."""
@@ -103,7 +103,7 @@ class AsyncDelivery:
         records = self._batcher.take()
         span = self._settlement.admit(records)
         batch = [Waiting(span, index, record) for index, record in enumerate(records)]
-        sifted = self._sieve.sift(dict(enumerate(records)))
+        sifted = self._sieve.filter(dict(enumerate(records)))
         if sifted.left_out:
             self._settlement.leave_out([batch[index] for index in sorted(sifted.left_out)])
         for one in batch:
@@ -128,10 +128,14 @@ class AsyncDelivery:
     async def _work_off(self, key: str) -> None:
         """Handle the records of a key in their order until none is left, or a stop was asked for."""
         queue = self._keys[key]
-        while queue and not self._closing.is_set():
-            delay_s = await self._attempt(queue)
-            if delay_s:
-                await is_set_within(self._closing, delay_s)
+        try:
+            while queue and not self._closing.is_set():
+                delay_s = await self._attempt(queue)
+                if delay_s:
+                    await is_set_within(self._closing, delay_s)
+        except BaseException:
+            self._closing.set()
+            raise
         if not queue:
             del self._keys[key]
             self._wake.set()
@@ -155,9 +159,8 @@ class AsyncDelivery:
             started = self._ports.clock.now()
             try:
                 writes = [(0, effect) for effect in effects_of(await self._handler.call(record))]
-            except BaseException as error:
-                if is_meant_for_us(error):
-                    raise
+            except BaseException as error:  # noqa: BLE001 - whatever user code raises is its failure
+                let_through(error)
                 return self._failed(queue, error)
             self._ports.observer.batch_handled(1, self._ports.clock.now() - started)
             await self._outbox.send(first, writes)

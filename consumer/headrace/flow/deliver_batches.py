@@ -11,7 +11,7 @@ import asyncio
 
 from headrace.core.lane import Lane, lane_of
 from headrace.core.portions import PortionRules
-from headrace.flow.intake import Intake, Taken
+from headrace.flow.intake import BatchMates, Intake, Taken
 from headrace.flow.invoke import Invoker
 from headrace.flow.lane_batch import LaneBatch, LaneWork
 from headrace.flow.settlement import Settlement
@@ -34,6 +34,7 @@ class BatchDelivery:
         self._wake = wake
         self._intake = Intake(self._shard, place, settlement, handler)
         rules = place.rules
+        self._parks_keys = rules.parks_keys
         self._lanes: list[Lane[Taken]] = [Lane(rules.batch, self._intake.limit) for _ in range(rules.lanes.count)]
         portions = PortionRules(rules.retry, rules.lanes.bisect)
         self._work = LaneWork(place.ports, portions, Invoker(term, place, handler), settlement)
@@ -78,22 +79,32 @@ class BatchDelivery:
 
     def next_due(self) -> Instant | None:
         """When a lane that is free has a batch to begin."""
+        if self._work.closing.is_set():
+            return None
         free = (lane.due_at() for number, lane in enumerate(self._lanes) if number not in self._batches)
         return min((due for due in free if due is not None), default=None)
 
     async def deliver_due(self, now: Instant, *, ended: bool) -> bool:
         """Begin every batch that is due in a free lane."""
+        if self._work.closing.is_set():
+            return False
         began = False
         for number, lane in enumerate(self._lanes):
             due = None if number in self._batches else lane.due_at()
             if due is not None and (due <= now or ended):
-                self._batches[number] = batch = LaneBatch(self._work, lane.take())
+                self._batches[number] = batch = LaneBatch(
+                    self._work, lane.take(BatchMates(parks_keys=self._parks_keys))
+                )
                 self._tasks.create_task(self._work_off(number, batch), name=f"{self._shard}-lane-{number}")
                 began = True
         return began
 
     async def _work_off(self, number: int, batch: LaneBatch) -> None:
-        await batch.run()
+        try:
+            await batch.run()
+        except BaseException:
+            self._work.closing.set()  # the others are being cancelled: none of them begins a call any more
+            raise
         del self._batches[number]
         self._wake.set()
 

@@ -67,7 +67,7 @@ class WindowedDelivery:
     @property
     def kept(self) -> str:
         """The open window and its state, which belong to the tracker's mark at any moment."""
-        return self._windows.kept.stored()
+        return self._windows.stored
 
     @property
     def waiting(self) -> int:
@@ -143,7 +143,11 @@ class WindowedDelivery:
         self._tasks.create_task(self._work_off(self._batch), name=f"{self._lease.shard_id}-window")
 
     async def _work_off(self, batch: LaneBatch) -> None:
-        await batch.run()
+        try:
+            await batch.run()
+        except BaseException:
+            self._work.closing.set()  # nothing begins any more
+            raise
         self._batch = None
         self._wake.set()
 

@@ -52,3 +52,20 @@ class Intake:
         if self.limit.is_too_large(size):
             return Taken(one, Cause.too_large(self.limit.overhead + size, self.limit.bytes), 0)
         return Taken(one, None, size)
+
+
+class BatchMates:
+    """Which records of a lane, asked for one after the other, go in one batch.
+
+    With parked keys one that is buried without a call goes alone, in its turn: nothing of its key may be open before it.
+    """
+
+    def __init__(self, *, parks_keys: bool) -> None:
+        self._parks_keys = parks_keys
+        self._before: Taken | None = None
+
+    def __call__(self, one: Taken) -> bool:
+        """Whether it belongs to the batch of those before."""
+        before, self._before = self._before, one
+        goes_alone = one.cause is not None or (before is not None and before.cause is not None)
+        return before is None or not (self._parks_keys and goes_alone)

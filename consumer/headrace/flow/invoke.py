@@ -24,8 +24,8 @@ from headrace.core.answers import (
 )
 from headrace.core.effects import effects_of
 from headrace.core.verdict import WRITE_REFUSED, AskedToReject, AskedToRetry, Raised
-from headrace.errors import LeaseLost, NotCalled
-from headrace.flow.blame import Told, failure_of, is_meant_for_us
+from headrace.errors import CallFailed, LeaseLost, NotCalled
+from headrace.flow.blame import Told, failure_of, let_through
 from headrace.flow.consignment import Writes
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
@@ -70,9 +70,9 @@ class Invoker:
             return Invocation(request_id, NotInvoked(str(error)))
         except LeaseLost:
             raise
-        except BaseException as error:
-            if is_meant_for_us(error):
-                raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its failure
+            let_through(error)
+            self._term.insist()
             return Invocation(request_id, _failure(error))
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
         refused = await self._write([(0, effect) for effect in writes]) if writes else None
@@ -106,7 +106,11 @@ class Invoker:
 
 
 async def _run(work: Awaitable[T]) -> T:
-    return await work
+    try:
+        return await work
+    except SystemExit as error:  # raised in a task it would end the loop
+        told = Told.of(error)
+        raise CallFailed(told.error, told.message, told.traceback) from error
 
 
 def _is_writes(returned: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import TypeAlias
 
 from headrace.flow.bury import Cause
@@ -12,9 +14,19 @@ from headrace.flow.consignment import Waiting, Writes
 from headrace.flow.in_flight import InFlight
 from headrace.flow.settlement import Settlement
 from headrace.flow.term import Term
+from headrace.model import TRIM_HORIZON, Checkpoint
 from headrace.ports import Refusal, Sink
 
 Answer: TypeAlias = asyncio.Future[Mapping[int, Refusal]]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Order:
+    """Something to be done in the order of records: bury one, or raise what the sink raised, before all others."""
+
+    position: Checkpoint
+    number: int
+    what: tuple[Waiting, Cause] | BaseException = field(compare=False)
 
 
 class Outbox:
@@ -26,7 +38,8 @@ class Outbox:
         self._in_flight = in_flight
         self._settlement = settlement
         self._answers: set[Answer] = set()
-        self._to_bury: asyncio.Queue[tuple[Waiting, Cause] | BaseException] = asyncio.Queue()
+        self._to_bury: asyncio.PriorityQueue[Order] = asyncio.PriorityQueue()
+        self._orders = count()
 
     async def send(self, record: Waiting, writes: Writes) -> None:
         """Submit the writes of a record; it is settled when they are durable. Raises LeaseLost."""
@@ -34,29 +47,44 @@ class Outbox:
             self._settlement.settle([record])
             return
         await self._in_flight.reserve(len(writes), self._has_some)
-        self._term.insist()
+        try:
+            self._term.insist()
+        except BaseException:
+            self._in_flight.release(len(writes))
+            raise
         answer = self._sink.submit(writes, self._term.permits)
         self._answers.add(answer)
         answer.add_done_callback(partial(self._answered, record, len(writes)))
 
     def give_up(self, record: Waiting, cause: Cause) -> None:
         """It will be buried."""
-        self._to_bury.put_nowait((record, cause))
+        position = Checkpoint.at(record.record.sequence_number, record.record.sub_sequence_number)
+        self._to_bury.put_nowait(Order(position, next(self._orders), (record, cause)))
 
     async def run(self) -> None:
         """Bury what has to be, for ever. Raises LeaseLost."""
         while True:
-            match await self._to_bury.get():
-                case BaseException() as error:
-                    raise error
-                case record, cause:
-                    if self._settlement.parked.is_wanted:
-                        await self._answered_so_far()
-                    await self._settlement.bury([record], {0: cause})
-                    self._to_bury.task_done()
+            order = await self._to_bury.get()
+            if self._settlement.parked.is_wanted and self._answers:
+                order = await self._first_after_answers(order)
+            if isinstance(order.what, BaseException):
+                raise order.what
+            record, cause = order.what
+            await self._settlement.bury([record], {0: cause})
+            self._to_bury.task_done()
+
+    async def _first_after_answers(self, order: Order) -> Order:
+        """What has to be buried first once the writes under way were answered: a refusal may come before this one.
+
+        A letter is confirmed only when everything that came before it is done with.
+        """
+        await self._answered_so_far()
+        self._to_bury.put_nowait(order)
+        self._to_bury.task_done()
+        return self._to_bury.get_nowait()
 
     async def _answered_so_far(self) -> None:
-        """A letter is confirmed only when what came before it is written."""
+        """Wait for the answers to what was sent until now."""
         if self._answers:
             await asyncio.wait(set(self._answers))
 
@@ -80,7 +108,7 @@ class Outbox:
         if answer.cancelled():
             return
         if (error := answer.exception()) is not None:
-            self._to_bury.put_nowait(error)
+            self._to_bury.put_nowait(Order(TRIM_HORIZON, next(self._orders), error))
         elif refusals := answer.result():
             self._settlement.parked.begin(record.record)
             first = next(iter(refusals.values()))

@@ -55,7 +55,9 @@ class Parked:
         """Find the keys that were parked before."""
         if self.is_wanted:
             partition = parked_keys.parked_partition(self._stream)
-            rows = await persist("read_parked_keys", lambda: self._ports.table.query(partition), self._ports.chance)
+            rows = await persist(
+                "read_parked_keys", lambda: self._ports.table.query(partition, consistent=True), self._ports.chance
+            )
             self.keys = {key: Held(row) for key, row in parked_keys.parked(rows).items()}
 
     def begin(self, record: Record) -> None:

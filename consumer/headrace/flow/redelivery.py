@@ -13,7 +13,7 @@ from headrace.core.answers import NotInvoked, PartialFailure, Reports, Success, 
 from headrace.core.effects import effects_of
 from headrace.core.verdict import REJECTED, RETRY_ATTEMPTS_EXHAUSTED, WRITE_REFUSED, AskedToReject
 from headrace.errors import LeaseLost, NotCalled
-from headrace.flow.blame import LONGEST_MESSAGE, Told, failure_of, is_meant_for_us
+from headrace.flow.blame import LONGEST_MESSAGE, Told, failure_of, let_through
 from headrace.flow.consignment import LONGEST_LOG
 from headrace.model import DeadLetter, Delete, Effect, FailedAttempt, Permit, Put, Record
 from headrace.ports import BatchContext, BatchHandler, Clock, Handler, Sink
@@ -62,9 +62,8 @@ class Redelivery:
                 effects = list(effects_of(await returned if handler.is_async else returned))
         except NotCalled:
             raise
-        except BaseException as error:
-            if is_meant_for_us(error):
-                raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its failure
+            let_through(error)
             return _raised(error, request_id)
         if isinstance(handler, BatchHandler) and not _is_writes(returned):
             return self._read(returned, record, request_id)

@@ -52,6 +52,7 @@ class _Pass:
     rows: dict[str, ParkedKey]
     gathered: Gathering
     redriven: int = 0
+    failed: int = 0
     released: int = 0
     kept_back: int = 0
     is_unfinished: bool = False
@@ -59,7 +60,7 @@ class _Pass:
 
     @property
     def has_moved(self) -> bool:
-        return self.redriven > 0 or self.released > 0
+        return self.redriven > 0 or self.failed > 0 or self.released > 0
 
 
 @dataclass(slots=True)
@@ -216,6 +217,7 @@ class Redrive:
             one.redriven += 1
         else:
             await self._ask("bury", lambda: self._ports.letters.bury([failed]))
+            one.failed += 1
             self._sum.failed[key_of(letter)] = order_of(letter)
             log.info(
                 "redrive_failed",

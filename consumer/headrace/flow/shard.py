@@ -132,6 +132,7 @@ class ShardRun:
                     tasks.create_task(self._delivery.settle(), name=f"{shard}-settle"),
                     tasks.create_task(checkpoints, name=f"{shard}-checkpoint"),
                 ]
+                await asyncio.sleep(0)  # they begin before anything is delivered
                 await self._deliver_all()
                 for task in beside:
                     task.cancel()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from headrace.core.answers import PartialFailure, Success, WholeFailure
@@ -57,8 +57,9 @@ def _state(invocation: Invocation) -> Mapping[str, Any] | None:
     returned = invocation.returned
     if isinstance(returned, bytes):
         try:
-            returned = json.loads(returned)
-        except (ValueError, RecursionError):
+            returned = msgspec.json.decode(returned)
+            msgspec.json.encode(returned)  # what cannot be written back (half a surrogate pair) is no state
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
     state = returned.get("state") if isinstance(returned, Mapping) else None
     return state if isinstance(state, Mapping) else None

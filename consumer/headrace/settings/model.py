@@ -174,6 +174,9 @@ def _handler_conflicts(settings: Settings) -> Iterator[Problem]:
     window = settings.batch.tumbling_window
     if window % timedelta(seconds=1):
         yield Problem(("batch", "tumbling_window"), "is not in whole seconds", "Write it like 60s")
+    if window and settings.retry.on_exhausted == "park_key":
+        problem = "parks keys, and with tumbling windows a buried record cannot be told apart from the state before it"
+        yield Problem(("retry", "on_exhausted"), problem, "Set it to dead_letter, or leave batch.tumbling_window out")
     if window and settings.batch.parallelization_factor > 1:
         problem = "is more than one, and tumbling windows have one state for a shard, in the order of its records"
         yield Problem(("batch", "parallelization_factor"), problem, "Set it to 1, or leave batch.tumbling_window out")
@@ -203,3 +206,13 @@ def _table_conflicts(settings: Settings) -> Iterator[Problem]:
     kind = parse(settings.dead_letters.destination).kind
     if settings.dead_letters.spill is not None and kind not in {Kind.SQS, Kind.SNS}:
         yield Problem(("dead_letters", "spill"), "has no effect: this destination takes payloads of any size", "Leave it out")  # fmt: skip
+    if settings.retry.on_exhausted == "park_key" and _may_lose_payloads(settings):
+        problem = (
+            "parks keys, and this destination may lose a payload, behind which later records could not be redriven"
+        )
+        yield Problem(("retry", "on_exhausted"), problem, "Set dead_letters.spill, or name a table or an S3 bucket as destination")  # fmt: skip
+
+
+def _may_lose_payloads(settings: Settings) -> bool:
+    kind = parse(settings.dead_letters.destination).kind
+    return kind is Kind.SNS or (kind is Kind.SQS and settings.dead_letters.spill is None)

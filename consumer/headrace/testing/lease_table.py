@@ -41,6 +41,7 @@ class MemoryLeaseTable:
     """Implements `ports.LeaseTable`. Every call lets other tasks run once before it takes effect.
 
     What DynamoDB would refuse as a request (an empty set, a row named twice in a transaction) raises Rejected here too.
+    `write`, `write_each` and `write_all` are the same calls taking effect at once, for a network that is simulated.
     """
 
     def __init__(self) -> None:
@@ -49,35 +50,22 @@ class MemoryLeaseTable:
 
     async def apply(self, request: Request) -> Outcome:
         """One conditional write."""
-        _validate(request)
         await asyncio.sleep(0)
-        refused = self._refusal(request)
-        return self._write(request) if refused is None else refused
+        return self.write(request)
 
     async def apply_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
         """Each by itself; unlike an update alone, one of a row that is not there makes none."""
-        _validate_each(requests)
+        members = tuple(requests)
         await asyncio.sleep(0)
-        return [self._apply_one(request) for request in requests]
+        return self.write_each(members)
 
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         """All or none; a token that was applied before changes nothing. Raises Rejected for another call under it."""
         members = tuple(requests)
-        _validate_transaction(members, token)
         await asyncio.sleep(0)
-        if token in self._transactions:
-            if self._transactions[token] != members:
-                raise Rejected("IdempotentParameterMismatchException: the token belongs to another transaction")
-            return TransactionApplied()
-        refused = tuple(self._refusal(request) for request in members)
-        if any(refused):
-            return TransactionRefused(refused)
-        for request in members:
-            self._write(request)
-        self._transactions[token] = members
-        return TransactionApplied()
+        return self.write_all(members, token)
 
-    async def query(self, pk: str) -> list[Row]:
+    async def query(self, pk: str, *, consistent: bool = False) -> list[Row]:  # noqa: ARG002 - always is
         """Every row of a partition, by sort key."""
         await asyncio.sleep(0)
         return [self.rows[key] for key in sorted(key for key in self.rows if key.pk == pk)]
@@ -86,6 +74,32 @@ class MemoryLeaseTable:
         """One row."""
         await asyncio.sleep(0)
         return self.rows.get(key)
+
+    def write(self, request: Request) -> Outcome:
+        """One conditional write, now."""
+        _validate(request)
+        refused = self._refusal(request)
+        return self._write(request) if refused is None else refused
+
+    def write_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
+        """Updates of different rows, each by itself, now."""
+        _validate_each(requests)
+        return [self._apply_one(request) for request in requests]
+
+    def write_all(self, requests: tuple[Request, ...], token: str) -> TransactionOutcome:
+        """All or none, now."""
+        _validate_transaction(requests, token)
+        if token in self._transactions:
+            if self._transactions[token] != requests:
+                raise Rejected("IdempotentParameterMismatchException: the token belongs to another transaction")
+            return TransactionApplied()
+        refused = tuple(self._refusal(request) for request in requests)
+        if any(refused):
+            return TransactionRefused(refused)
+        for request in requests:
+            self._write(request)
+        self._transactions[token] = requests
+        return TransactionApplied()
 
     def _apply_one(self, request: UpdateRow) -> Outcome:
         refused = Refused(None) if request.key not in self.rows else self._refusal(request)
