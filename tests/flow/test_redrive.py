@@ -42,10 +42,11 @@ class Scene:
         self.times: list[float] = []
         self.stop = asyncio.Event()
         self.broken: set[int] = set()
+        self.chance = random.Random(1).random
 
     @property
     def ports(self):
-        return RedrivePorts("stream", "stream", self.letters, self.table, self.clock, lambda: 0.5)
+        return RedrivePorts("stream", "stream", self.letters, self.table, self.clock, self.chance)
 
     def handle(self, record):
         self.calls.append(record)
@@ -286,6 +287,39 @@ async def test_killed_anywhere_and_begun_again_it_ends_as_if_it_never_was(scene,
 
 
 # --- one at a time ----------------------------------------------------------------------------------------------------
+
+
+async def test_two_redrives_of_one_name_are_still_two(scene):
+    """Two shells in one container, before either has beaten."""
+    async with own_turn(scene.ports, "worker", scene.stop):
+        with pytest.raises(RedriveBusy):
+            async with own_turn(scene.ports, "worker", scene.stop):
+                pass
+
+
+@pytest.mark.parametrize("kind", ["async", "batch"])
+async def test_a_call_of_the_handler_ends_with_the_turn(scene, kind):
+    """Another redrive may begin with the same letter then."""
+    began, ended = [], []
+
+    async def work(record):
+        began.append(record.sequence_number)
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append(scene.clock.now())
+
+    async def batch(records, _):
+        await work(records[0])
+
+    handler = Handler("slow", work, is_async=True) if kind == "async" else BatchHandler("slow", batch)
+    permitted_until = scene.clock.now() + 20
+    redelivery = Redelivery(handler, scene.sink, scene.clock, lambda: scene.clock.now() < permitted_until)
+    with pytest.raises(LeaseLost):
+        await redelivery.deliver(scene.letter(1))
+
+    assert began == [1]
+    assert permitted_until <= ended[0] <= permitted_until + 1.5
 
 
 async def test_a_second_redrive_is_refused_while_the_first_one_lives(scene):

@@ -8,6 +8,11 @@ from typing import Any
 from headrace.model import Delete, Effect, Put
 
 
+def is_writes(answer: Any) -> bool:
+    """Whether a batch handler's answer asks for writes: Put, Delete, or a list of what `effects_of` takes."""
+    return isinstance(answer, Put | Delete) or (isinstance(answer, Sequence) and not isinstance(answer, str | bytes))
+
+
 def effects_of(answer: Any) -> Iterator[Effect]:
     """The writes in a handler's answer, in order. Raises TypeError for what no handler may return."""
     if answer is None:

@@ -13,7 +13,7 @@ from headrace.rows import Absent, DeleteRow, Equals, Key, PutRow, Row, UpdateRow
 
 BEAT_S: Final = 5.0
 TRUST_S: Final = 20.0
-"""After the start of its last beat that was acknowledged, a redrive begins no call any more."""
+"""After the start of its last beat that was acknowledged, a redrive begins no call any more, and ends those under way."""
 
 SILENCE_S: Final = 30.0
 """Without a beat for so long, another redrive takes over: longer than the trust and the longest call to the sink after it."""

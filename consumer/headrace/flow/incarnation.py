@@ -7,7 +7,7 @@ stop its shards finish what is in flight and release their leases, and only then
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from headrace.core import membership
+from headrace.core.identity import fresh_token
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Fenced, LeaseLost, OrderLost, StreamReplaced
 from headrace.flow.budget import Budget
@@ -66,7 +67,7 @@ class Incarnation:
     def __init__(
         self, ports: Ports, rules: WorkerRules, discovery: Discovery, losses: Losses, address: str = ""
     ) -> None:
-        self.me = WorkerId(f"{rules.name}-{_token(ports.chance)}")
+        self.me = WorkerId(f"{rules.name}-{fresh_token(ports.chance)}")
         self.ready = False
         """Registered, with a running lease loop."""
         self._ports = ports
@@ -238,11 +239,6 @@ def _row(me: WorkerId, rules: WorkerRules, address: str, ports: Ports) -> Worker
         began_s=ports.clock.wall().timestamp(),
         maximum=rules.maximum_leases,
     )
-
-
-def _token(chance: Callable[[], float]) -> str:
-    """128 random bits: no two starts of any worker ever share an id."""
-    return "".join(f"{int(chance() * 2**32):08x}" for _ in range(4))
 
 
 def _shown(status: ShardStatus, now: Instant) -> dict[str, Any]:

@@ -1,14 +1,9 @@
-"""One call of a batch or Lambda handler: made while the lease is trusted, read, and its writes made durable.
-
-What such a handler writes by itself nobody can fence, so a call ends with the trust in the lease: an `async def` is
-cancelled, a process is killed, before another worker may start.
-"""
+"""One call of a batch or Lambda handler: made while the lease is trusted, read, and its writes made durable."""
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, assert_never
 
@@ -22,16 +17,16 @@ from headrace.core.answers import (
     read_value,
     rejected,
 )
-from headrace.core.effects import effects_of
+from headrace.core.effects import effects_of, is_writes
 from headrace.core.verdict import WRITE_REFUSED, AskedToReject, AskedToRetry, Raised
-from headrace.errors import CallFailed, LeaseLost, NotCalled
+from headrace.errors import LeaseLost, NotCalled
 from headrace.flow.blame import Told, failure_of, let_through
 from headrace.flow.consignment import Writes
+from headrace.flow.permitted import while_permitted
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import Delete, Put, Record, WindowCall
+from headrace.model import Record, WindowCall
 from headrace.ports import BatchContext, BatchHandler
-from headrace.tasks import all_of
 
 T = TypeVar("T")
 
@@ -54,6 +49,7 @@ class Invoker:
         self._reports = place.rules.lanes.reports
         self._in_flight = place.in_flight
         self._handler = handler
+        self._name = f"{term.lease.shard_id}-call"
         self._writing = 0
         self._look_s = place.rules.call_timeout_s / 2
         """Between two looks at the trust: it permits nothing for longer than this before it ends."""
@@ -64,8 +60,9 @@ class Invoker:
         request_id = str(uuid.uuid4())
         started = self._ports.clock.now()
         try:
-            returned = await self._while_trusted(self._handler.call(records, BatchContext(request_id, window)))
-            writes = list(effects_of(returned)) if _is_writes(returned) else []
+            work = self._handler.call(records, BatchContext(request_id, window))
+            returned = await while_permitted(work, self._term.permits, self._look_s, self._name)
+            writes = list(effects_of(returned)) if is_writes(returned) else []
         except NotCalled as error:
             return Invocation(request_id, NotInvoked(str(error)))
         except LeaseLost:
@@ -78,18 +75,11 @@ class Invoker:
         refused = await self._write([(0, effect) for effect in writes]) if writes else None
         return Invocation(request_id, refused or self._read(returned, records), returned)
 
-    async def _while_trusted(self, work: Awaitable[T]) -> T:
-        async with all_of() as tasks:
-            calling = tasks.create_task(_run(work), name=f"{self._term.lease.shard_id}-call")
-            while not (await asyncio.wait([calling], timeout=self._look_s))[0]:
-                self._term.insist()
-        return calling.result()
-
     def _read(self, returned: Any, records: Sequence[Record]) -> Answer:
         numbers = [record.sequence_number for record in records]
         if isinstance(returned, bytes):
             return read_text(returned, numbers, self._reports)
-        return Success() if _is_writes(returned) else read_value(returned, numbers, self._reports)
+        return Success() if is_writes(returned) else read_value(returned, numbers, self._reports)
 
     async def _write(self, writes: Writes) -> WholeFailure | None:
         await self._in_flight.reserve(len(writes), lambda: self._writing > 0)
@@ -103,20 +93,6 @@ class Invoker:
         if not refusals:
             return None
         return rejected(WRITE_REFUSED, next(iter(refusals.values())).reason)
-
-
-async def _run(work: Awaitable[T]) -> T:
-    try:
-        return await work
-    except SystemExit as error:  # raised in a task it would end the loop
-        told = Told.of(error)
-        raise CallFailed(told.error, told.message, told.traceback) from error
-
-
-def _is_writes(returned: Any) -> bool:
-    return isinstance(returned, Put | Delete) or (
-        isinstance(returned, Sequence) and not isinstance(returned, str | bytes)
-    )
 
 
 def _failure(error: BaseException) -> WholeFailure:

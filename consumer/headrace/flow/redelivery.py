@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 
 import msgspec
 
 from headrace.core.answers import NotInvoked, PartialFailure, Reports, Success, WholeFailure, read_text, read_value
-from headrace.core.effects import effects_of
+from headrace.core.effects import effects_of, is_writes
 from headrace.core.verdict import REJECTED, RETRY_ATTEMPTS_EXHAUSTED, WRITE_REFUSED, AskedToReject
 from headrace.errors import LeaseLost, NotCalled
 from headrace.flow.blame import LONGEST_MESSAGE, Told, failure_of, let_through
 from headrace.flow.consignment import LONGEST_LOG
-from headrace.model import DeadLetter, Delete, Effect, FailedAttempt, Permit, Put, Record
+from headrace.flow.permitted import while_permitted
+from headrace.model import DeadLetter, Effect, FailedAttempt, Permit, Record
 from headrace.ports import BatchContext, BatchHandler, Clock, Handler, Sink
+
+LOOK_S: Final = 1.0
+"""Between two looks at the permit while the handler runs; a turn is silent for several times as long before it is taken."""
 
 NAMED: Final = Told("", "the answer names it in batchItemFailures")
 
@@ -55,19 +59,22 @@ class Redelivery:
         handler = self.handler
         try:
             if isinstance(handler, BatchHandler):
-                returned = await handler.call([record], BatchContext(request_id))
-                effects = list(effects_of(returned)) if _is_writes(returned) else []
+                returned = await self._permitted(handler.call([record], BatchContext(request_id)))
+                effects = list(effects_of(returned)) if is_writes(returned) else []
             else:
                 returned = handler.call(record)
-                effects = list(effects_of(await returned if handler.is_async else returned))
-        except NotCalled:
+                effects = list(effects_of(await self._permitted(returned) if handler.is_async else returned))
+        except (NotCalled, LeaseLost):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is its failure
             let_through(error)
             return _raised(error, request_id)
-        if isinstance(handler, BatchHandler) and not _is_writes(returned):
+        if isinstance(handler, BatchHandler) and not is_writes(returned):
             return self._read(returned, record, request_id)
         return await self._write(effects) if effects else None
+
+    async def _permitted(self, work: Awaitable[Any]) -> Any:
+        return await while_permitted(work, self.permit, LOOK_S, "redelivery")
 
     def _read(self, returned: Any, record: Record, request_id: str) -> Failed | None:
         read = read_text if isinstance(returned, bytes) else read_value
@@ -105,12 +112,6 @@ class Redelivery:
             is_function_error=failed.is_function_error,
             log=(*first, *last, FailedAttempt(self.clock.wall(), 1, failed.told.error)),
         )
-
-
-def _is_writes(returned: Any) -> bool:
-    return isinstance(returned, Put | Delete) or (
-        isinstance(returned, Sequence) and not isinstance(returned, str | bytes)
-    )
 
 
 def _raised(error: BaseException, request_id: str) -> Failed:

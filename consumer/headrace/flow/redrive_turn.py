@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from headrace.core import redrive_turn
+from headrace.core.identity import fresh_token
 from headrace.core.redrive_turn import BEAT_S, SILENCE_S, TRUST_S
 from headrace.errors import AwsError, HeadraceError, LeaseLost
 from headrace.flow.persist import persist
@@ -25,11 +26,11 @@ class RedriveBusy(HeadraceError):  # noqa: N818 - it says what is the case, as i
 async def own_turn(
     ports: RedrivePorts, me: str, stop: asyncio.Event, waits: Callable[[float], None] = lambda _: None
 ) -> AsyncIterator[Permit]:
-    """Redrive alone for as long as the block lasts; the permit tells whether a call may start.
+    """Redrive alone for as long as the block lasts; the permit tells whether a call may start, or go on.
 
-    `waits` is told how many seconds a redrive that may have been killed is watched. Raises RedriveBusy when it lives.
+    `me` names this process to people; two redrives of one name are still two. `waits` is told how many seconds a redrive that may have been killed is watched. Raises RedriveBusy when it lives.
     """
-    turn = _Turn(ports, me)
+    turn = _Turn(ports, f"{me}-{fresh_token(ports.chance)}")
     await turn.take(stop, waits)
     async with all_of() as tasks:
         beating = tasks.create_task(turn.beat_on(), name="redrive-turn")

@@ -10,14 +10,14 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from headrace.core.effects import effects_of
+from headrace.core.effects import effects_of, is_writes
 from headrace.errors import Reject, Retry, SettingsError
 from headrace.handlers.lambda_result import marshal
 from headrace.handlers.loading import batch_reader, find
 from headrace.handlers.outcomes import MARSHAL_ERROR, Raised, Unserializable, Wrote
 from headrace.handlers.payloads import Reader
 from headrace.handlers.wire import BatchCall, FromChild, Unusable
-from headrace.model import Delete, Effect, Put, Record
+from headrace.model import Effect, Record
 
 Raises = Callable[[Exception], Raised]
 
@@ -83,7 +83,7 @@ def writes_in(returned: Any) -> list[Effect] | None:
     """
     if returned is None or (isinstance(returned, Mapping) and "batchItemFailures" in returned):
         return None
-    if isinstance(returned, Put | Delete) or (isinstance(returned, Sequence) and not isinstance(returned, str | bytes)):
+    if is_writes(returned):
         return list(effects_of(returned))
     allowed = "None, an object with batchItemFailures, Put, Delete, or a list of writes"
     raise TypeError(f"a batch handler returns {allowed}; this one returned {type(returned).__name__}")
