@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from headrace.core.attempt_log import extended
 from headrace.core.tracker import Span
 from headrace.core.verdict import RECORD_AGE_EXCEEDED
 from headrace.flow.bury import Cause
 from headrace.model import Effect, FailedAttempt, Record
 from headrace.ports import Refusal
-
-LONGEST_LOG: Final = 10
-"""Failed attempts of one record that are remembered one by one."""
 
 Writes: TypeAlias = list[tuple[int, Effect]]
 
@@ -56,5 +54,4 @@ class Waiting:
 
     def failed(self, attempt: FailedAttempt) -> Waiting:
         """The record once this attempt with it has failed; of many attempts the first and the last ones are kept."""
-        log = (*self.log[: LONGEST_LOG // 2], *self.log[LONGEST_LOG // 2 :][-(LONGEST_LOG // 2 - 1) :], attempt)
-        return replace(self, attempts=self.attempts + 1, log=log)
+        return replace(self, attempts=self.attempts + 1, log=extended(self.log, attempt))

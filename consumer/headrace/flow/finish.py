@@ -7,7 +7,7 @@ change; a refusal is answered by reading again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 import structlog
 
@@ -16,14 +16,12 @@ from headrace.core.lineage import NewLease, child_pending
 from headrace.errors import LeaseLost
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
+from headrace.flow.workplace import Discover
 from headrace.model import Lease, Shard, ShardId, TrimHorizon, WorkerId
 from headrace.ports import Ports
 from headrace.rows import Request, Row, TransactionApplied, TransactionOutcome, TransactionRefused
 
 log = structlog.get_logger(__name__)
-
-Discover = Callable[[], Awaitable[list[Shard]]]
-"""Make rows for every listed shard that has none; returns the shards that are listed or had a row."""
 
 
 class Finish:

@@ -10,11 +10,11 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from headrace.core.answers import NotInvoked, PartialFailure, Reports, Success, WholeFailure, read_text, read_value
+from headrace.core.attempt_log import extended
 from headrace.core.effects import effects_of, is_writes
 from headrace.core.verdict import REJECTED, RETRY_ATTEMPTS_EXHAUSTED, WRITE_REFUSED, AskedToReject
 from headrace.errors import LeaseLost, NotCalled
 from headrace.flow.blame import LONGEST_MESSAGE, Told, failure_of, let_through
-from headrace.flow.consignment import LONGEST_LOG
 from headrace.flow.permitted import while_permitted
 from headrace.model import DeadLetter, Effect, FailedAttempt, Permit, Record
 from headrace.ports import BatchContext, BatchHandler, Clock, Handler, Sink
@@ -99,7 +99,6 @@ class Redelivery:
 
     def _again(self, letter: DeadLetter, failed: Failed) -> DeadLetter:
         """The same letter, of the same burial, with one attempt more."""
-        first, last = letter.log[: LONGEST_LOG // 2], letter.log[LONGEST_LOG // 2 :][-(LONGEST_LOG // 2 - 1) :]
         return replace(
             letter,
             reason=failed.reason,
@@ -110,7 +109,7 @@ class Redelivery:
             handler=self.handler.name,
             request_id=failed.request_id,
             is_function_error=failed.is_function_error,
-            log=(*first, *last, FailedAttempt(self.clock.wall(), 1, failed.told.error)),
+            log=extended(letter.log, FailedAttempt(self.clock.wall(), 1, failed.told.error)),
         )
 
 

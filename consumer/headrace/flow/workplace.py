@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from headrace.core.answers import Reports
 from headrace.core.batching import BatchRules
@@ -11,12 +13,14 @@ from headrace.core.pacing import PaceRules
 from headrace.core.portions import Bisect
 from headrace.core.verdict import RetryRules
 from headrace.flow.budget import Budget
-from headrace.flow.finish import Discover
 from headrace.flow.in_flight import InFlight
 from headrace.flow.losses import Losses
 from headrace.flow.releases import Releases
-from headrace.model import WorkerId
+from headrace.model import Shard, WorkerId
 from headrace.ports import Ports
+
+Discover: TypeAlias = Callable[[], Awaitable[list[Shard]]]
+"""Lists the shards of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
