@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from headrace.errors import Fenced
-from headrace.flow.aside import OwnThread
+from headrace.flow.leasing.own_thread import OwnThread
 from headrace.testing.lease_table import MemoryLeaseTable
 
 

@@ -11,7 +11,7 @@ from flow.fleet import RULES, fleet, put_item
 
 from headrace.core.batching import BatchRules
 from headrace.core.verdict import RetryRules
-from headrace.flow.deliver_async import CALLS
+from headrace.flow.delivery.async_records import CALLS
 from headrace.model import Put, ShardId
 
 pytestmark = pytest.mark.looptime

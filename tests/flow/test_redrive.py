@@ -15,10 +15,10 @@ from flow.fleet import RULES, fleet, put_item
 from headrace.core.letter_selection import Selection
 from headrace.core.redrive_turn import SILENCE_S
 from headrace.errors import LeaseLost, NotCalled, Reject, Throttled
-from headrace.flow.redelivery import Redelivery
-from headrace.flow.redrive import Redrive
-from headrace.flow.redrive_parts import RedrivePorts, RedriveRules, Watch
-from headrace.flow.redrive_turn import RedriveBusy, own_turn
+from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Watch
+from headrace.flow.redrive.passes import Redrive
+from headrace.flow.redrive.redelivery import Redelivery
+from headrace.flow.redrive.turn import RedriveBusy, own_turn
 from headrace.model import DeadLetter, Put, Record, ShardId, WorkerId
 from headrace.ports import BatchHandler, Handler
 from headrace.tasks import TaskGroup

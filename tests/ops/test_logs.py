@@ -43,11 +43,11 @@ def test_without_a_terminal_each_event_is_one_json_object_a_line():
     out = io.StringIO()
     logs.configure("info", "auto", out)
     structlog.contextvars.bind_contextvars(shard="shardId-1", epoch=3)
-    structlog.get_logger("headrace.flow.shard").info("lease_taken", previous="w\n2", size=2**70)
+    structlog.get_logger("headrace.flow.shard.run").info("lease_taken", previous="w\n2", size=2**70)
     (line,) = lines(out)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
-        "level": "info", "event": "lease_taken", "logger": "headrace.flow.shard", "shard": "shardId-1", "epoch": 3,
+        "level": "info", "event": "lease_taken", "logger": "headrace.flow.shard.run", "shard": "shardId-1", "epoch": 3,
         "previous": "w\n2", "size": 2**70,
     }  # fmt: skip
 

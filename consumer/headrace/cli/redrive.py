@@ -26,10 +26,10 @@ from headrace.core.lease_rows import remembered_label
 from headrace.core.letter_selection import FirstLetters, Gathering, Selection
 from headrace.errors import NotFound, SettingsError
 from headrace.flow.clock import SystemClock
-from headrace.flow.redelivery import Redelivery
-from headrace.flow.redrive import Redrive
-from headrace.flow.redrive_parts import RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
-from headrace.flow.redrive_turn import own_turn
+from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
+from headrace.flow.redrive.passes import Redrive
+from headrace.flow.redrive.redelivery import Redelivery
+from headrace.flow.redrive.turn import own_turn
 from headrace.model import DeadLetter
 from headrace.settings import Settings
 

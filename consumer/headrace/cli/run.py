@@ -30,11 +30,11 @@ from headrace.core.batching import BatchRules
 from headrace.core.filters import Filters, NonJson, compile_filters
 from headrace.core.pacing import PaceRules
 from headrace.core.portions import Bisect
-from headrace.core.verdict import RetryRules
+from headrace.core.verdict import UNLIMITED, RetryRules
 from headrace.errors import OrderLost, SettingsError, StreamReplaced
-from headrace.flow.aside import OwnThread
 from headrace.flow.clock import SystemClock
 from headrace.flow.incarnation import WorkerRules
+from headrace.flow.leasing.own_thread import OwnThread
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import LaneRules, ShardRules
 from headrace.loss import LossPolicy
@@ -202,7 +202,7 @@ def _filters(settings: Settings) -> Filters | None:
 
 def _limit_s(settings: Settings) -> float:
     age_s = settings.retry.maximum_record_age.total_seconds()
-    return age_s if age_s > 0 else -1
+    return age_s if age_s > 0 else UNLIMITED
 
 
 def _drain_s(settings: Settings) -> float:

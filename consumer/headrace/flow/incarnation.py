@@ -19,17 +19,17 @@ from headrace.core.identity import fresh_token
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Fenced, LeaseLost, OrderLost, StreamReplaced
 from headrace.flow.budget import Budget
-from headrace.flow.coordinator import Coordinator
-from headrace.flow.discovery import Discovery
-from headrace.flow.handoff import Counterparts, Handoffs
-from headrace.flow.heartbeat import Heart
-from headrace.flow.holdings import Holdings
 from headrace.flow.in_flight import InFlight
+from headrace.flow.leasing.coordinator import Coordinator
+from headrace.flow.leasing.discovery import Discovery
+from headrace.flow.leasing.handoff import Counterparts, Handoffs
+from headrace.flow.leasing.heartbeat import Heart
+from headrace.flow.leasing.holdings import Holdings
 from headrace.flow.losses import Losses
 from headrace.flow.releases import Releases
-from headrace.flow.shard import ShardRun
+from headrace.flow.shard.run import ShardRun
+from headrace.flow.shard.watchdog import Watchdog
 from headrace.flow.term import Term, Trust
-from headrace.flow.watchdog import Watchdog
 from headrace.flow.workplace import ShardRules, Workplace
 from headrace.loss import LossPolicy
 from headrace.model import Instant, ShardId, StartPosition, WorkerId, WorkerRow

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from headrace.errors import CallFailed, LeaseLost
-from headrace.flow.blame import Told
+from headrace.flow.handler_errors import Told
 from headrace.model import Permit
 from headrace.tasks import all_of
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import structlog
 
 from headrace.errors import Fenced, StreamReplaced
-from headrace.flow.discovery import Discovery
 from headrace.flow.incarnation import Incarnation, WorkerRules
+from headrace.flow.leasing.discovery import Discovery
 from headrace.flow.losses import Losses
 from headrace.flow.persist import persist
 from headrace.model import StreamDescription

@@ -15,12 +15,12 @@ import msgspec
 from headrace.core.batching import Batcher
 from headrace.core.effects import effects_of
 from headrace.core.verdict import Bury, RetryAfter, judge, too_old
-from headrace.flow.blame import failure_of, let_through
-from headrace.flow.bury import Cause
-from headrace.flow.consignment import Waiting
-from headrace.flow.outbox import Outbox
-from headrace.flow.settlement import Settlement
-from headrace.flow.sieve import Sieve
+from headrace.flow.delivery.burial import Cause
+from headrace.flow.delivery.consignment import Waiting
+from headrace.flow.delivery.outbox import Outbox
+from headrace.flow.delivery.settlement import Settlement
+from headrace.flow.delivery.sieve import Sieve
+from headrace.flow.handler_errors import failure_of, let_through
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import FailedAttempt, Instant, Record

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headrace.core.tracker import Span, Tracker
 from headrace.flow.budget import RECORD_OVERHEAD
-from headrace.flow.bury import Burial, Cause
-from headrace.flow.consignment import Waiting
+from headrace.flow.delivery.burial import Burial, Cause
+from headrace.flow.delivery.consignment import Waiting
 from headrace.model import Record, ShardId
 from headrace.ports import Observer
 

@@ -11,10 +11,10 @@ import asyncio
 
 from headrace.core.lane import Lane, lane_of
 from headrace.core.portions import PortionRules
-from headrace.flow.intake import BatchMates, Intake, Taken
-from headrace.flow.invoke import Invoker
-from headrace.flow.lane_batch import LaneBatch, LaneWork
-from headrace.flow.settlement import Settlement
+from headrace.flow.delivery.intake import BatchMates, Intake, Taken
+from headrace.flow.delivery.invoke import Invoker
+from headrace.flow.delivery.lane_batch import LaneBatch, LaneWork
+from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record

@@ -9,10 +9,10 @@ from functools import partial
 from itertools import count
 from typing import TypeAlias
 
-from headrace.flow.bury import Cause
-from headrace.flow.consignment import Waiting, Writes
+from headrace.flow.delivery.burial import Cause
+from headrace.flow.delivery.consignment import Waiting, Writes
+from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.in_flight import InFlight
-from headrace.flow.settlement import Settlement
 from headrace.flow.term import Term
 from headrace.model import TRIM_HORIZON, Checkpoint
 from headrace.ports import Refusal, Sink

@@ -12,7 +12,7 @@ from headrace.core.identity import fresh_token
 from headrace.core.redrive_turn import BEAT_S, SILENCE_S, TRUST_S
 from headrace.errors import AwsError, HeadraceError, LeaseLost
 from headrace.flow.persist import persist
-from headrace.flow.redrive_parts import RedrivePorts
+from headrace.flow.redrive.parts import RedrivePorts
 from headrace.model import Permit
 from headrace.rows import Applied, Outcome, Request, Row
 from headrace.tasks import all_of, is_set_within

@@ -15,12 +15,12 @@ from headrace.core.lane import Lane
 from headrace.core.portions import PortionRules
 from headrace.core.verdict import HANDLER_BACKOFF
 from headrace.core.windows import Windows, kept_at, window_key
-from headrace.flow.intake import Intake, Taken
-from headrace.flow.invoke import Invoker
-from headrace.flow.lane_batch import LaneBatch, LaneWork
+from headrace.flow.delivery.intake import Intake, Taken
+from headrace.flow.delivery.invoke import Invoker
+from headrace.flow.delivery.lane_batch import LaneBatch, LaneWork
+from headrace.flow.delivery.settlement import Settlement
+from headrace.flow.delivery.window_state import StateCarrier
 from headrace.flow.persist import persist
-from headrace.flow.settlement import Settlement
-from headrace.flow.state_carrier import StateCarrier
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record

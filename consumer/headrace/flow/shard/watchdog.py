@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from headrace.core import stall
-from headrace.flow.shard import ShardRun
+from headrace.flow.shard.run import ShardRun
 from headrace.model import ShardId, WorkerId, WorkerRow
 from headrace.ports import Ports
 

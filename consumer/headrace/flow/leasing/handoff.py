@@ -17,7 +17,7 @@ import structlog
 
 from headrace.core import lease_rows, leases
 from headrace.errors import AwsError
-from headrace.flow.holdings import Holdings
+from headrace.flow.leasing.holdings import Holdings
 from headrace.flow.term import Term
 from headrace.model import Lease, ShardId, WorkerId
 from headrace.ports import Ports

@@ -11,8 +11,8 @@ import structlog
 
 from headrace.core.verdict import KEY_PARKED, NOT_JSON, RECORD_AGE_EXCEEDED, RECORD_TOO_LARGE, WRITE_REFUSED
 from headrace.errors import AwsError
-from headrace.flow.blame import LONGEST_MESSAGE, Told
-from headrace.flow.parked import Parked
+from headrace.flow.delivery.parked_keys import Parked
+from headrace.flow.handler_errors import LONGEST_MESSAGE, Told
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
 from headrace.model import DeadLetter, FailedAttempt, Record, StreamDescription, WorkerId

@@ -25,7 +25,7 @@ from headrace.core.parked_keys import ParkedKey
 from headrace.core.verdict import HANDLER_BACKOFF
 from headrace.errors import NotCalled
 from headrace.flow.persist import persist
-from headrace.flow.redrive_parts import RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
+from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
 from headrace.model import DeadLetter, Instant
 from headrace.rows import Refused
 from headrace.tasks import all_of, is_set_within, unless_stopped

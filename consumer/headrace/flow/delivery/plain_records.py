@@ -27,11 +27,11 @@ from headrace.core.verdict import (
     judge,
     too_old,
 )
-from headrace.flow.blame import failure_of
 from headrace.flow.budget import RECORD_OVERHEAD
-from headrace.flow.bury import Burial, Cause
-from headrace.flow.consignment import Consignment, Waiting, Writes
-from headrace.flow.sieve import Sieve
+from headrace.flow.delivery.burial import Burial, Cause
+from headrace.flow.delivery.consignment import Consignment, Waiting, Writes
+from headrace.flow.delivery.sieve import Sieve
+from headrace.flow.handler_errors import failure_of
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import FailedAttempt, Instant, Put, Record

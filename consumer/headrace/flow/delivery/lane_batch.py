@@ -11,12 +11,12 @@ from headrace.core.answers import Answer, PartialFailure, Success, WholeFailure
 from headrace.core.batch_in_progress import BatchInProgress, Call, Done, WaitUntil
 from headrace.core.portions import Bury, FailedCall, GoOn, Portion, PortionRules, Retry, Settle, Split, Verdict
 from headrace.core.verdict import RECORD_AGE_EXCEEDED, WRITE_REFUSED
-from headrace.flow.blame import Told
-from headrace.flow.bury import TOO_OLD, Cause
-from headrace.flow.consignment import Waiting
-from headrace.flow.intake import Taken
-from headrace.flow.invoke import Invocation, Invoker
-from headrace.flow.settlement import Settlement
+from headrace.flow.delivery.burial import TOO_OLD, Cause
+from headrace.flow.delivery.consignment import Waiting
+from headrace.flow.delivery.intake import Taken
+from headrace.flow.delivery.invoke import Invocation, Invoker
+from headrace.flow.delivery.settlement import Settlement
+from headrace.flow.handler_errors import Told
 from headrace.model import FailedAttempt, WindowCall
 from headrace.ports import Ports
 from headrace.tasks import is_set_within

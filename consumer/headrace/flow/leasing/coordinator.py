@@ -26,8 +26,8 @@ from headrace.core.lineage import may_forget
 from headrace.core.silence import Watch
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Retryable
-from headrace.flow.discovery import Discovery
-from headrace.flow.holdings import Holdings
+from headrace.flow.leasing.discovery import Discovery
+from headrace.flow.leasing.holdings import Holdings
 from headrace.flow.term import Trust
 from headrace.model import Instant, Lease, ShardId, WorkerId, WorkerRow
 from headrace.ports import Ports

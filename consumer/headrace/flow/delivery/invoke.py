@@ -20,8 +20,8 @@ from headrace.core.answers import (
 from headrace.core.effects import effects_of, is_writes
 from headrace.core.verdict import WRITE_REFUSED, AskedToReject, AskedToRetry, Raised
 from headrace.errors import LeaseLost, NotCalled
-from headrace.flow.blame import Told, failure_of, let_through
-from headrace.flow.consignment import Writes
+from headrace.flow.delivery.consignment import Writes
+from headrace.flow.handler_errors import Told, failure_of, let_through
 from headrace.flow.permitted import while_permitted
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace

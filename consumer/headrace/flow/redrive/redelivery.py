@@ -14,7 +14,7 @@ from headrace.core.attempt_log import extended
 from headrace.core.effects import effects_of, is_writes
 from headrace.core.verdict import REJECTED, RETRY_ATTEMPTS_EXHAUSTED, WRITE_REFUSED, AskedToReject
 from headrace.errors import LeaseLost, NotCalled
-from headrace.flow.blame import LONGEST_MESSAGE, Told, failure_of, let_through
+from headrace.flow.handler_errors import LONGEST_MESSAGE, Told, failure_of, let_through
 from headrace.flow.permitted import while_permitted
 from headrace.model import DeadLetter, Effect, FailedAttempt, Permit, Record
 from headrace.ports import BatchContext, BatchHandler, Clock, Handler, Sink

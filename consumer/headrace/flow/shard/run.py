@@ -14,13 +14,13 @@ import structlog
 
 from headrace.core.tracker import Tracker
 from headrace.errors import LeaseLost
-from headrace.flow.bury import Burial
-from headrace.flow.checkpoint import Checkpoints, SettledUpTo
-from headrace.flow.delivery import open_delivery
-from headrace.flow.farewell import Farewell
-from headrace.flow.fetch import Fetcher
-from headrace.flow.finish import Finish
-from headrace.flow.parked import Parked
+from headrace.flow.delivery.burial import Burial
+from headrace.flow.delivery.opening import open_delivery
+from headrace.flow.delivery.parked_keys import Parked
+from headrace.flow.shard.checkpoint import Checkpoints, SettledUpTo
+from headrace.flow.shard.farewell import Farewell
+from headrace.flow.shard.fetch import Fetcher
+from headrace.flow.shard.finish import Finish
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record, ShardId, WorkerId

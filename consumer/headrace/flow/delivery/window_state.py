@@ -11,7 +11,7 @@ import structlog
 
 from headrace.core.answers import PartialFailure, Success, WholeFailure
 from headrace.core.windows import Windows
-from headrace.flow.invoke import Invocation, Invoker
+from headrace.flow.delivery.invoke import Invocation, Invoker
 from headrace.model import WindowCall
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from headrace.core.filters import Drop, Filters, Keep, NotJson
 from headrace.core.verdict import too_old
-from headrace.flow.bury import Cause
+from headrace.flow.delivery.burial import Cause
 from headrace.flow.workplace import Workplace
 from headrace.model import Record, ShardId
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from headrace.core.tracker import Tracker
-from headrace.flow.bury import Burial
-from headrace.flow.deliver import RecordDelivery
-from headrace.flow.deliver_async import AsyncDelivery
-from headrace.flow.deliver_batches import BatchDelivery
-from headrace.flow.deliver_windows import WindowedDelivery
-from headrace.flow.settlement import Settlement
+from headrace.flow.delivery.async_records import AsyncDelivery
+from headrace.flow.delivery.burial import Burial
+from headrace.flow.delivery.lanes import BatchDelivery
+from headrace.flow.delivery.plain_records import RecordDelivery
+from headrace.flow.delivery.settlement import Settlement
+from headrace.flow.delivery.windowed_lane import WindowedDelivery
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Instant, Record

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from headrace.core.lane import EventLimit
-from headrace.flow.bury import Cause
-from headrace.flow.consignment import Waiting
-from headrace.flow.settlement import Settlement
-from headrace.flow.sieve import Sieve
+from headrace.flow.delivery.burial import Cause
+from headrace.flow.delivery.consignment import Waiting
+from headrace.flow.delivery.settlement import Settlement
+from headrace.flow.delivery.sieve import Sieve
 from headrace.flow.workplace import Workplace
 from headrace.model import Record, ShardId
 from headrace.ports import BatchHandler

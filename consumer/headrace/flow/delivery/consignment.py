@@ -10,7 +10,7 @@ from typing import TypeAlias
 from headrace.core.attempt_log import extended
 from headrace.core.tracker import Span
 from headrace.core.verdict import RECORD_AGE_EXCEEDED
-from headrace.flow.bury import Cause
+from headrace.flow.delivery.burial import Cause
 from headrace.model import Effect, FailedAttempt, Record
 from headrace.ports import Refusal
 

@@ -1,0 +1,1 @@
+"""One shard's life: `run` tells it from top to bottom."""
