@@ -51,8 +51,13 @@ simulate: $(STAMP) ## fleets under seeded faults: RUNS=n for a soak, SEED=n RUNS
 	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED)
 
 MINUTES ?= 5
-chaos: $(STAMP) emulators ## real workers behind proxies under seeded faults: MINUTES=n SEED=n
-	PYTHONPATH=tests $(BIN)/python -m chaos --minutes $(MINUTES) --seed $(SEED)
+WORKERS ?= 4
+SHARDS ?= 8
+SCENARIO ?= chaos
+ORDER ?= before
+chaos: $(STAMP) emulators ## real workers behind proxies under seeded faults: MINUTES, SEED, WORKERS, SHARDS; SCENARIO=rolling
+	PYTHONPATH=tests $(BIN)/python -m chaos --scenario $(SCENARIO) --order $(ORDER) --workers $(WORKERS) \
+		--shards $(SHARDS) --minutes $(MINUTES) --seed $(SEED) $(OPTIONS)
 
 bench: $(STAMP) emulators ## CPU per record, beside a stock aiobotocore loop in the same run
 	$(BIN)/python -m benchmarks

@@ -54,7 +54,7 @@ def _order(arguments: argparse.Namespace) -> Order:
     if kinesis == "ministack":  # it deletes a parent with its records
         kinds -= {Kind.RESHARD}
     rate = RATES[kinesis] if arguments.rate is None else arguments.rate
-    settings = tuple((name, value) for name, _, value in (text.partition("=") for text in arguments.set))
+    settings = tuple((_variable(name), value) for name, _, value in (text.partition("=") for text in arguments.set))
     size = Size(arguments.workers, arguments.shards, rate, arguments.lease, kinesis, settings=settings)
     return Order(size, arguments.seed, arguments.minutes, kinds, rolling)
 
@@ -74,6 +74,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every worker")
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     return parser.parse_args()
+
+
+def _variable(name: str) -> str:
+    """`stream.poll_interval` is HEADRACE_STREAM_POLL_INTERVAL; names in capitals stand for themselves."""
+    return name if name.isupper() else f"HEADRACE_{name.replace('.', '_').upper()}"
 
 
 def _seconds(text: str) -> float:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
+
 from chaos.fleet import SERVICES, Fleet, Worker
 from chaos.plan import Fault, Kind
 from chaos.proxy import Direction, Fate
@@ -56,7 +58,13 @@ class Mischief:
             case Kind.SCALE:
                 await self._scale(fault)
             case Kind.RESHARD:
-                await self._reshard(fault)
+                try:
+                    await self._reshard(fault)
+                except (ClientError, ReadTimeoutError, ConnectTimeoutError) as error:  # a refused connection is its end
+                    self._tell(f"reshard: the server did not do it ({error})")
+                    for note in self.played:  # else all that follows would seem to be beside it
+                        if note.kind is Kind.RESHARD and note.ended is None:
+                            self._end(note)
             case _:
                 await self._hurt(fault)
 
@@ -143,7 +151,8 @@ class Mischief:
             note = self._begin(Kind.SCALE, "out", None, f"to {len(running) + 1} workers")
             await self._fleet.registered(await self._fleet.start())
         else:
-            leaver = running[int(fault.victim * len(running))]
+            among = [worker for worker in running if worker.holds] or running
+            leaver = among[int(fault.victim * len(among))]
             note = self._begin(Kind.SCALE, "in", leaver, f"to {len(running) - 1} workers")
             leaver.terminate()
             await self._fleet.gone(leaver)

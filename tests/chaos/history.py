@@ -40,6 +40,11 @@ class Tenure:
     def was_passed_on(self) -> bool:
         return self.end in {"released", "handed_over"}
 
+    def stop(self, at: float) -> None:
+        """It is to be let go; the first reason counts, and none after its end."""
+        if self.is_open and self.stopping is None:
+            self.stopping = at
+
     def close(self, at: float, how: str) -> None:
         """It ended; the first end counts."""
         if self.ended is None:
@@ -84,7 +89,7 @@ class _Story:
                 self._close_all(at, "fenced")
             case "worker_stopping":
                 for tenure in self.held.values():
-                    tenure.stopping = tenure.stopping or at
+                    tenure.stop(at)
             case _ if (tenure := self._meant(event)) is not None:
                 self._tell(tenure, event, at)
 
@@ -97,7 +102,7 @@ class _Story:
             case "reading_began":
                 tenure.reading = at
             case "lease_asked_for":
-                tenure.stopping = tenure.stopping or at
+                tenure.stop(at)
             case "lease_passed_on":
                 tenure.close(at, event["transition"])
             case name if name in GONE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaos.faults import Played
 from chaos.history import History, Tenure
@@ -38,15 +38,22 @@ class Sample:
     how: str
     beside: tuple[str, ...] = ()
     """What else was wrong meanwhile."""
+    opened: float | None = None
+    """When the next reader took the lease."""
 
     @property
     def seconds(self) -> float:
         return math.inf if self.ended is None else self.ended - self.began
 
+    @property
+    def until_opened(self) -> Sample:
+        """The part of it in which the next owner had no lease: what follows is its first call of the stream."""
+        return replace(self, ended=self.opened)
+
 
 @dataclass(frozen=True)
 class Summary:
-    """Count and percentiles (nearest rank) of some samples, in seconds."""
+    """Count and percentiles (nearest rank), in seconds."""
 
     count: int
     p50: float
@@ -54,9 +61,14 @@ class Summary:
     longest: float
 
 
-def summary_of(samples: Iterable[Sample]) -> Summary:
+def waited(samples: Iterable[Sample]) -> Summary:
+    """How long they were."""
+    return summary_of(sample.seconds for sample in samples)
+
+
+def summary_of(seconds: Iterable[float]) -> Summary:
     """Zeros when there are none."""
-    ordered = sorted(sample.seconds for sample in samples)
+    ordered = sorted(seconds)
     if not ordered:
         return Summary(0, 0.0, 0.0, 0.0)
     rank = [ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99)]
@@ -84,7 +96,8 @@ def takeovers(history: History, spans: Sequence[Span], killed: dict[str, float],
             ended = after.reading if after else None
             if tenure.end == "killed" and not _was_taken_before(history, tenure, at):
                 beside = _beside(spans, at, until if ended is None else ended, worker, {Kind.KILL})
-                samples.append(Sample(tenure.shard, worker, at, ended, "killed", beside))
+                opened = after.opened if after else None
+                samples.append(Sample(tenure.shard, worker, at, ended, "killed", beside, opened))
     return samples
 
 
@@ -105,7 +118,8 @@ def gaps(history: History, spans: Sequence[Span], until: float, *, from_stop: bo
         began = (tenure.stopping or tenure.ended) if from_stop else tenure.ended
         ended = after.reading if after else None
         beside = _beside(spans, began, until if ended is None else ended, None, {Kind.SCALE, Kind.ROLLING})
-        samples.append(Sample(tenure.shard, tenure.worker, began, ended, tenure.end or "", beside))
+        opened = after.opened if after else None
+        samples.append(Sample(tenure.shard, tenure.worker, began, ended, tenure.end or "", beside, opened))
     return samples
 
 
@@ -145,4 +159,4 @@ def _rollout(history: History, fault: Played, spans: Sequence[Span], settle_s: f
     others = [span for span in spans if span.fault is not fault]
     beside = _beside(others, began, ended, None, set())
     histogram = dict(sorted(Counter(moved.values()).items()))
-    return Rollout(fault.variant, (fault.ended or began) - began, histogram, summary_of(unread), beside)
+    return Rollout(fault.variant, (fault.ended or began) - began, histogram, waited(unread), beside)

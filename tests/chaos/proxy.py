@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 import time
@@ -25,6 +26,10 @@ RESET = struct.pack("ii", 1, 0)
 
 SINK_WRITE = b"DynamoDB_20120810.BatchWriteItem"
 """In the head of each request that writes to a serving table; nothing else of a worker uses this operation."""
+
+
+TARGET = re.compile(rb"(?:Kinesis|DynamoDB)_\d+\.(\w+)")
+"""The operation, in the head of each request to either service."""
 
 
 class Direction(StrEnum):
@@ -66,6 +71,8 @@ class Connection:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    asked: tuple[str, float] | None = None
+    """The operation that is to be answered, and when the request went on to the server."""
 
     def reset(self) -> None:
         """Break both ends off."""
@@ -83,11 +90,21 @@ class SinkWrite:
     delivered: float
 
 
+@dataclass(frozen=True)
+class Answer:
+    """How long the server took from a request to the first bytes of its answer: stalls of the link are not in it."""
+
+    operation: str
+    at: float
+    seconds: float
+
+
 class Link:
     """One client's way to one server. `sink_writes` notes, by wall-clock time, the requests to the serving table."""
 
     def __init__(self, host: str, port: int) -> None:
         self.sink_writes: list[SinkWrite] = []
+        self.answers: list[Answer] = []
         self.gates = {direction: Gate() for direction in Direction}
         self._to = (host, port)
         self._connections: set[Connection] = set()
@@ -172,11 +189,14 @@ class Link:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(CHUNK):
                 sent = time.time()
+                if direction is Direction.BACK:
+                    self._note_answer(connection, sent)
                 await gate.pass_through(connection)
                 if writer.transport.is_closing():
                     break
                 if direction is Direction.OUT:
                     self._note(tail + chunk, sent)
+                    self._note_question(connection, chunk)
                     tail = chunk[-len(SINK_WRITE) + 1 :]
                 writer.write(chunk)
                 await writer.drain()
@@ -185,6 +205,16 @@ class Link:
 
     def _note(self, text: bytes, sent: float) -> None:
         self.sink_writes += [SinkWrite(sent, time.time())] * text.count(SINK_WRITE)
+
+    def _note_question(self, connection: Connection, chunk: bytes) -> None:
+        if found := TARGET.search(chunk):
+            connection.asked = (found[1].decode(), time.time())
+
+    def _note_answer(self, connection: Connection, now: float) -> None:
+        if connection.asked is not None:
+            operation, asked = connection.asked
+            self.answers.append(Answer(operation, asked, now - asked))
+            connection.asked = None
 
 
 def _bound(port: int) -> socket.socket:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from chaos.measures import TOLD, Sample, Summary, summary_of
+from chaos.measures import TOLD, Sample, Summary, summary_of, waited
 from chaos.verdict import GAP_S, MOST_MOVES, REJOIN_S, UNREAD_S, Findings
 
 
@@ -19,6 +20,7 @@ def show(findings: Findings, console: Console) -> None:
     console.print(_waits(findings))
     for line in _longest(findings):
         console.print(line, highlight=False)
+    console.print(_answers(findings))
     if findings.rollouts:
         console.print(_rollouts(findings))
     if findings.pauses:
@@ -41,14 +43,16 @@ def _rows(findings: Findings) -> Iterator[tuple[str, list[Sample], float | None]
         ("SIGTERM: release to first page", [s for s in findings.gaps if s.how == "released"], GAP_S),
         ("handoff to first page", [s for s in findings.gaps if s.how == "handed_over"], GAP_S),
     ):
-        yield what, [s for s in samples if not s.beside], limit
+        clean = [s for s in samples if not s.beside]
+        yield what, clean, limit
+        yield "    until it had the lease", [s.until_opened for s in clean], None
         yield "    beside another fault", [s for s in samples if s.beside], None
 
 
 def _waits(findings: Findings) -> Table:
     table = _table("Shards without a reader, in seconds", "from ... to", "count", "p50", "p99", "max", "promised p99")
     for what, samples, limit in _rows(findings):
-        table.add_row(what, *_figures(summary_of(samples)), "" if limit is None else f"{limit:.2f}")
+        table.add_row(what, *_figures(waited(samples)), "" if limit is None else f"{limit:.2f}")
     return table
 
 
@@ -62,6 +66,21 @@ def _longest(findings: Findings) -> Iterator[str]:
     for sample in sorted([*findings.takeovers, *findings.gaps], key=lambda s: -s.seconds)[:TOLD]:
         beside = f", beside {'; '.join(sample.beside)}" if sample.beside else ""
         yield f"  longest: {sample.seconds:.2f} s, {sample.shard} of {sample.worker} ({sample.how}){beside}"
+
+
+def _answers(findings: Findings) -> Table:
+    table = _table("Answers of the local servers, in seconds", "operation", "count", "p50", "p99", "max")
+    for operation, summary in _by_operation(findings).items():
+        table.add_row(operation, *_figures(summary))
+    return table
+
+
+def _by_operation(findings: Findings) -> dict[str, Summary]:
+    links = [link for worker in findings.evidence.workers for link in worker.links.values()]
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for answer in (answer for link in links for answer in link.answers):
+        seconds[answer.operation].append(answer.seconds)
+    return {operation: summary_of(seconds[operation]) for operation in sorted(seconds)}
 
 
 def _rollouts(findings: Findings) -> Table:
@@ -117,7 +136,7 @@ def _told(counts: Counter[str]) -> str:
 def as_data(findings: Findings, *, seed: int, folder: str) -> dict[str, Any]:
     """The same for programs; waits that never ended are null."""
     waits = [
-        {"what": what.strip(), "clean": limit is not None, "promised_p99": limit, **asdict(summary_of(samples))}
+        {"what": what.strip(), "clean": limit is not None, "promised_p99": limit, **_finite(waited(samples))}
         for what, samples, limit in _rows(findings)
     ]
     broken = findings.broken()
@@ -128,8 +147,9 @@ def as_data(findings: Findings, *, seed: int, folder: str) -> dict[str, Any]:
         "broken": broken,
         "size": asdict(findings.evidence.size),
         "waits": waits,
+        "answers": {operation: asdict(summary) for operation, summary in _by_operation(findings).items()},
         "samples": [asdict(sample) for sample in _all(findings)],
-        "rollouts": [asdict(rollout) for rollout in findings.rollouts],
+        "rollouts": [{**asdict(rollout), "unread": _finite(rollout.unread)} for rollout in findings.rollouts],
         "pauses": [asdict(pause) for pause in findings.pauses],
         "trespasses": len(findings.trespasses),
         "disordered": findings.disordered,
@@ -138,6 +158,10 @@ def as_data(findings: Findings, *, seed: int, folder: str) -> dict[str, Any]:
         "verification": findings.evidence.verification,
         "faults": [asdict(played) for played in findings.evidence.played],
     }
+
+
+def _finite(summary: Summary) -> dict[str, float | None]:
+    return {name: None if math.isinf(value) else value for name, value in asdict(summary).items()}
 
 
 def _all(findings: Findings) -> Iterable[Sample]:

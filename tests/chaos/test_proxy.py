@@ -131,6 +131,24 @@ async def test_a_request_arrives_late_although_its_sender_has_given_up():
         assert heard == [b"zombie"]
 
 
+async def test_how_long_the_server_takes_is_noted_by_operation_and_a_stall_is_not_part_of_it():
+    """The link's own doing is not the server's."""
+    question = b"POST / HTTP/1.1\r\nX-Amz-Target: Kinesis_20131202.GetRecords\r\n\r\n{}"
+    async with link_to_echo() as (link, _), client_of(link) as (reader, writer):
+        link.stall(Direction.OUT)
+        writer.write(question)
+        assert await silence(reader)
+        link.stall(Direction.BACK)
+        link.unstall(Direction.OUT, Fate.LATE)
+        assert await silence(reader)
+        link.unstall(Direction.BACK, Fate.LATE)
+        await reader.readexactly(len(question))
+
+        (answer,) = link.answers
+        assert answer.operation == "GetRecords"
+        assert 0 <= answer.seconds < 0.1
+
+
 async def test_writes_to_the_serving_table_are_noted_even_when_a_chunk_ends_within_the_name():
     """With the time at which the worker sent them and the time at which they went on."""
     async with link_to_echo() as (link, _), client_of(link) as (reader, writer):
