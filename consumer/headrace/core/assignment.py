@@ -3,8 +3,8 @@
 Nobody leads. A worker acts only on what the plan gives to itself, so views that differ cost refused writes and never
 safety. A lease of a living owner stays where it is; orphans (unowned, or of a worker that is fenced, left or gone) go,
 heaviest first, to the worker with the least load, ties broken by rendezvous hashing so that all views break them alike.
-While two rollouts run side by side the workers of the one that began last come first, up to their fair share: what they
-take need not move again when the others stop.
+While two rollouts run side by side the workers of the one that began last come first, up to their fair share and as much
+more as is not worth evening out: what they take need not move again when the others stop.
 
 Loads are evened out by asking: the workers with the least load ask those with the most for a lease, one each at a time,
 and only while the fleet is calm and the move is worth it. A lease weighs what it carries (bytes/s), and no less than a
@@ -27,6 +27,9 @@ UNEVEN: Final = 1.15
 
 EXACT: Final = 1 + 1e-9
 """Sums of floats may miss a half by a hair."""
+
+ALIKE: Final = 0.9
+"""Leases whose weights differ by less than this: noise makes as much of a difference."""
 
 LIGHTEST: Final = 0.10
 """Of the mean: what an idle lease weighs."""
@@ -128,7 +131,7 @@ def shares(fleet: Fleet) -> dict[ShardId, WorkerId]:
         able = {w for w, row in candidates.items() if row.maximum is None or held[w] < row.maximum}
         first = (able - {lease.shunned_by}) or able
         weight = weights[lease.shard_id]
-        with_room = {w for w in newest & first if load[w] < fair}
+        with_room = {w for w in newest & first if load[w] < fair or load[w] + weight <= fair * UNEVEN}
         chosen = _least_loaded(with_room or first, load, lease.shard_id)
         if chosen is not None:
             given[lease.shard_id] = chosen
@@ -187,6 +190,7 @@ def _room(fleet: Fleet, adopted: list[Action]) -> int | None:
 def _requests(fleet: Fleet) -> list[Action]:
     """At most one: the heaviest lease of the worker that I am paired with that does not turn the tables.
 
+    Of those that weigh about as much, the one that changed hands least: a rollout must not move the same again and again.
     The worker with the least load is paired with the one with the most, the second with the second, and so on. A lease
     that weighs more than half the gap would make the receiver the more loaded of the two, and come back. Only the one
     with the least load may come to carry more than the mean: whatever the others took beyond it, they would not need.
@@ -202,7 +206,11 @@ def _requests(fleet: Fleet) -> list[Action]:
         most = min(most, (sum(loads.values()) / len(loads) - loads[fleet.me]) * EXACT)
     offered = [x for x in fleet.leases.values() if x.owner == partner and not x.done and not _is_wanted(x, fleet)]
     fitting = [x for x in offered if weights[x.shard_id] <= most]
-    return [Ask(max(fitting, key=lambda x: (weights[x.shard_id], x.shard_id)))] if fitting else []
+    if not fitting:
+        return []
+    heavy = ALIKE * max(weights[x.shard_id] for x in fitting)
+    alike = [x for x in fitting if weights[x.shard_id] >= heavy]
+    return [Ask(min(alike, key=lambda x: (x.epoch, -weights[x.shard_id], x.shard_id)))]
 
 
 def _partners(loads: Mapping[WorkerId, float], most: int) -> dict[WorkerId, WorkerId]:
