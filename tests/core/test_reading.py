@@ -45,14 +45,14 @@ def test_an_empty_page_moves_the_time_to_where_the_stream_says_the_reader_is():
     assert reading.up_to_s == NOW_S - 600
 
 
-def test_a_page_with_records_moves_it_to_the_last_of_them_or_to_now_at_the_tip():
+def test_a_page_with_records_moves_it_to_the_last_of_them_and_an_empty_one_to_the_tip():
     """What arrived meanwhile is not read yet while the page is behind."""
     reading = Reading(lease(NOW_S - 1000))
     reading.took_in(page(NOW_S - 900, NOW_S - 800, behind_s=700.0), 10, NOW_S, RETENTION_S)
     assert reading.up_to_s == NOW_S - 800
     assert reading.position == Checkpoint.at(11)
     reading.took_in(page(NOW_S - 2), 10, NOW_S, RETENTION_S)
-    assert reading.up_to_s == NOW_S
+    assert reading.up_to_s == NOW_S - 2, "some servers say that nothing is behind, whatever there is"
 
 
 def test_a_reader_that_begins_at_the_edge_means_nothing_until_it_is_inside():
