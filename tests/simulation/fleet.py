@@ -3,45 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
 
-from headrace.core import lease_rows, membership
+from headrace.core import leases, membership
 from headrace.core.backoff import Backoff
 from headrace.core.pacing import PaceRules
 from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
-from headrace.errors import IteratorExpired, Throttled
 from headrace.flow.incarnation import WorkerRules
+from headrace.flow.leasing import coordinator
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import ShardRules
-from headrace.model import Put, Record, TrimHorizon
+from headrace.model import Lease, Put, Record, TrimHorizon, WorkerId
 from headrace.ports import Handler, Ports
-from headrace.testing.aside import SameLoop
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.stream import MemoryStream
-from simulation.loop import VirtualLoop
-from simulation.world import (
-    Graveyard,
-    Ledger,
-    RateClock,
-    SinkOfWorker,
-    View,
-    Violation,
-    WatchedSink,
-    WatchedTable,
-    Weather,
-    Wire,
-)
+from simulation.faults import FAULTS
+from simulation.ledger import Ledger, Violation
+from simulation.loop import BEGAN_S, OUTSIDE, VirtualLoop
+from simulation.mends import mend_all
+from simulation.network import View, Weather, Wire
+from simulation.patching import patch
+from simulation.process import LONGEST_END_S, HeartThread, Process, ProcessClock
+from simulation.reading import forget_rows, remember_rows
+from simulation.sink import Graveyard, SinkOfWorker, WatchedSink
+from simulation.table import WatchedTable
 
-TIMING = LeaseTiming.derived(10.0)
-STORM_S = 90.0
-"""How long faults are made."""
+STORM = 7.0
+"""How long faults are made, in lease durations."""
 
 CALM_S = 120.0
 """How long the fleet then has to come to rest: several takeovers, and the retries of a long outage."""
@@ -49,36 +44,31 @@ CALM_S = 120.0
 KEYS = 24
 
 
-@dataclass
-class Member:
-    """One worker process."""
-
-    worker: Worker
-    task: asyncio.Task[None]
-    stop: asyncio.Event
-    wire: Wire
-    sink: SinkOfWorker
-    weather: Weather
-
-
-@dataclass
-class Run:
+class Fleet:
     """One seed."""
 
-    seed: int
-    counts: Counter[str] = field(default_factory=Counter)
-    members: dict[str, Member] = field(default_factory=dict)
-    started: int = 0
-    broken: list[Violation] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.chance = random.Random(self.seed)
+    def __init__(self, seed: int, loop: VirtualLoop) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.chance = chance = random.Random(seed)
+        self.counts: Counter[str] = Counter()
+        self.processes: dict[str, Process] = {}
+        self.unit_s = chance.choice([3.0, 3.0, 5.0, 10.0])
+        """The lease duration."""
+        self.timing = LeaseTiming.derived(self.unit_s)
         self.ledger = Ledger()
-        self.table = WatchedTable(self.ledger)
-        self.stream = MemoryStream(RateClock(), self.chance.randint(1, 4))
-        self.sink = WatchedSink(self.table, self.ledger, "stream", self.chance)
-        self.graveyard = Graveyard(self.ledger, self.chance)
-        self.produced: Counter[str] = Counter()
+        self.table = WatchedTable(loop, self.ledger)
+        self.table.lost, self.table.fenced = self._check_trust, self._fenced
+        self.stream = MemoryStream(ProcessClock(loop), chance.randint(1, 4))
+        self.sink = WatchedSink(self.table, self.ledger, "stream", self.timing.call_timeout_s)
+        self.tell: Callable[[str], None] = lambda _: None
+        self._started = self._version = 0
+        self._faults = [fault for fault in FAULTS if chance.random() < 0.5] or list(FAULTS)
+        self._gap_s = self.unit_s * chance.choice([0.15, 0.3, 0.6])
+        self._produced: Counter[str] = Counter()
+        self._buried: set[int] = set()
+        self._is_calm = False
+        patch(coordinator, "CALM_DURATIONS", chance.choice([0, 0, 1, 3]))
 
     # --- the run -------------------------------------------------------------------------------------------------------
 
@@ -87,259 +77,245 @@ class Run:
         for _ in range(self.chance.randint(1, 4)):
             self.start()
         async with asyncio.TaskGroup() as tasks:
-            producing = tasks.create_task(self._produce())
-            raging = tasks.create_task(self._rage())
-            watching = tasks.create_task(self._watch())
-            await raging
-            await producing
-            self._clear_up()
-            await self._come_to_rest()
-            watching.cancel()
+            tasks.create_task(self._produce())
+            tasks.create_task(self._rage())
+        self._clear_up()
+        await self._come_to_rest()
         await self._stop_all()
 
-    def start(self) -> None:
+    def start(self, *, new_version: bool = False) -> None:
         """A new process."""
-        self.started += 1
-        weather = Weather(stale_s=self.chance.choice([0.0, 0.0, 1.5]))
-        wire, sink = Wire(self.table, weather, self.chance), SinkOfWorker(self.sink)
-        rate = self.chance.uniform(0.99, 1.01)
-        ports = Ports(
-            stream=View(self.stream, weather, self.chance),  # type: ignore[arg-type]
+        self._started += 1
+        self._version += new_version
+        name = f"w{self._started}"
+        chance = random.Random(f"{self.seed} {name}")
+        rate = chance.choice([0.99, 1.01])
+        process = Process(
+            name=name,
+            loop=self.loop,
+            chance=chance,
+            clock=ProcessClock(self.loop, rate, chance.uniform(0, 1e5)),
+            weather=Weather(longest_s=3 * self.unit_s, stale_s=chance.choice([0.0, 0.0, 0.15 * self.unit_s])),
+            longest_stall_s=self.timing.longest_stall_s,
+        )
+        worker = Worker(self._ports(process, rate), self._rules(process.name))
+        worker.address = process.name
+        process.start(worker, lambda: self._work(process))
+        process.task.add_done_callback(lambda _: self._ended(process), context=OUTSIDE)
+        self.processes[process.name] = process
+
+    def _ports(self, process: Process, rate: float) -> Ports:
+        wire = Wire(self.table, process.link)
+        return Ports(
+            stream=View(self.stream, process.link),  # type: ignore[arg-type]
             table=wire,
-            sink=sink,
-            dead_letters=self.graveyard,
-            handler=Handler("simulated", self._handle),
-            observer=RecordingObserver(),
-            clock=RateClock(rate, self.chance.uniform(0, 1e5), weather),
-            chance=self.chance.random,
-            aside=SameLoop(wire),
+            sink=SinkOfWorker(self.sink, process.link, process.right, rate),
+            dead_letters=Graveyard(self.ledger, process.link, self._buried),
+            handler=Handler("simulated", lambda record: self._handle(record, process.chance)),
+            observer=Quiet(),
+            clock=process.clock,
+            chance=process.chance.random,
+            aside=HeartThread(self.loop, wire, process.heart),
             nudge=self._nudge,
         )
+
+    def _rules(self, name: str) -> WorkerRules:
         shard = ShardRules(
             retry=RetryRules(maximum_attempts=3, backoff=Backoff(0.2, 2.0)),
-            pace=PaceRules(0.5),
-            call_timeout_s=TIMING.call_timeout_s,
-            drain_s=5.0,
+            pace=PaceRules(0.1 * self.unit_s),
+            call_timeout_s=self.timing.call_timeout_s,
+            drain_s=self.unit_s / 2,
         )
-        name = f"w{self.started}"
-        rules = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING, shard=shard)
-        worker, stop = Worker(ports, rules), asyncio.Event()
-        worker.address = name
-        sink.worker = worker
-        task = asyncio.create_task(self._work(worker, stop), name=name)
-        self.members[name] = Member(worker, task, stop, wire, sink, weather)
+        deployment = f"v{self._version}"
+        return WorkerRules(
+            name=name, stream="stream", start=TrimHorizon(), timing=self.timing, shard=shard, deployment=deployment
+        )
+
+    async def _work(self, process: Process) -> None:
+        await process.worker.run(process.stop, await self.stream.describe())
+
+    def _ended(self, process: Process) -> None:
+        """A worker that ends by itself has met a bug."""
+        self.forget(process)
+        process.link.is_up = False
+        process.resume_all()
+        if not process.task.cancelled() and (error := process.task.exception()) is not None:
+            raise _first(error)
 
     async def _nudge(self, addresses: Sequence[str]) -> None:
         """Most arrive."""
-        await asyncio.sleep(self.chance.uniform(0.001, 0.02))
-        for member in [self.members[name] for name in addresses if name in self.members]:
-            if member.weather.frozen is None and self.chance.random() < 0.8:
-                member.worker.nudged()
+        await asyncio.sleep(0.01)
+        for process in [self.processes[name] for name in addresses if name in self.processes]:
+            if not process.is_stopped and process.chance.random() < 0.8:
+                process.on_main(process.worker.nudged)
 
-    async def _work(self, worker: Worker, stop: asyncio.Event) -> None:
-        await worker.run(stop, await self.stream.describe())
-
-    def _handle(self, record: Record) -> Put:
+    def _handle(self, record: Record, chance: random.Random) -> Put:
         if is_poison(record.sequence_number):
-            self.counts["poison"] += 1
             raise ValueError("poison")
-        if self.chance.random() < 0.01:
+        if chance.random() < 0.01:
             self.counts["handler failures"] += 1
             raise RuntimeError("not now")
         return Put({"pk": record.partition_key, "record": record})
 
     async def _produce(self) -> None:
-        end = self._now() + STORM_S
-        while self._now() < end:
+        end = self.loop.now + STORM * self.unit_s
+        while self.loop.now < end:
             for _ in range(self.chance.randint(0, 6)):
-                key = f"k{self.chance.randrange(KEYS)}"
-                placed = self.stream.put(key, b"x")
-                self.ledger.order[placed.shard_id].append(placed.sequence_number)
-                self.ledger.key[placed.sequence_number] = key
-                if not is_poison(placed.sequence_number):
-                    self.ledger.number[placed.sequence_number] = self.produced[key]
-                    self.produced[key] += 1
-            await asyncio.sleep(0.25)
+                self._put(f"k{self.chance.randrange(KEYS)}")
+            await asyncio.sleep(0.05 * self.unit_s)
+
+    def _put(self, key: str) -> None:
+        placed = self.stream.put(key, b"x")
+        self.ledger.order[placed.shard_id].append(placed.sequence_number)
+        self.ledger.key[placed.sequence_number] = key
+        if is_poison(placed.sequence_number):
+            self.counts["poison"] += 1
+        else:
+            self.ledger.number[placed.sequence_number] = self._produced[key]
+            self._produced[key] += 1
 
     # --- faults --------------------------------------------------------------------------------------------------------
 
     async def _rage(self) -> None:
-        end = self._now() + STORM_S
-        while self._now() < end:
-            await asyncio.sleep(self.chance.expovariate(1 / 3.0))
-            fault = self.chance.choice(FAULTS)
-            self.counts[fault] += 1
-            await getattr(self, f"_{fault}")()
+        end = self.loop.now + STORM * self.unit_s
+        while self.loop.now < end:
+            await asyncio.sleep(self.chance.expovariate(1 / self._gap_s))
+            fault = self.chance.choice(self._faults)
+            self.counts[f"fault {fault.__name__}"] += 1
+            self.tell(f"fault {fault.__name__}")
+            await fault(self)
 
-    def _somebody(self) -> Member | None:
-        living = [m for _, m in sorted(self.members.items()) if not m.task.done()]
+    def living(self) -> list[Process]:
+        """All that were not killed and have not ended."""
+        return [process for process in self.processes.values() if not process.task.done()]
+
+    def somebody(self) -> Process | None:
+        """One of them, most often one that has leases."""
+        living = self.living()
+        owners = {lease.owner for lease in self.table.leases.values()}
+        busy = [process for process in living if process.who() in owners]
+        if busy and self.chance.random() < 0.6:
+            return self.chance.choice(busy)
         return self.chance.choice(living) if living else None
 
-    async def _kill(self) -> None:
-        if (member := self._somebody()) is not None:
-            member.wire.alive = member.sink.alive = False
-            member.task.cancel()
-            await asyncio.wait([member.task])
-            self._forget(member)
-        if len(self.members) < 4:
-            self.start()
+    def forget(self, process: Process) -> None:
+        """It is gone."""
+        self.processes.pop(process.name, None)
 
-    async def _join(self) -> None:
-        if len(self.members) < 8:
-            self.start()
+    def after(self, least: float, most: float, do: Callable[[], object]) -> None:
+        """Do something after so many lease durations."""
+        self.later(self.unit_s * self.chance.uniform(least, most), do)
 
-    async def _deploy(self) -> None:
-        """One worker is told to stop, another starts."""
-        if (member := self._somebody()) is not None and member.weather.frozen is None:
-            member.stop.set()
-        self.start()
+    def later(self, delay_s: float, do: Callable[[], object]) -> None:
+        """Do something after so many seconds, if the storm lasts that long."""
+        self.loop.call_later(delay_s, lambda: self._is_calm or do())
 
-    async def _pause(self) -> None:
-        if (member := self._somebody()) is not None and member.weather.frozen is None:
-            member.weather.freeze()
-            asyncio.get_running_loop().call_later(self.chance.uniform(0.5, 40.0), member.weather.thaw)
+    def set_weather(self, process: Process, for_s: float, weather: dict[str, float]) -> None:
+        """And good weather again."""
+        self.tell(f"{process.name}: {weather} for {for_s:.2f} s")
+        for name, value in weather.items():
+            setattr(process.weather, name, value)
+            self.loop.call_later(for_s, setattr, process.weather, name, 0.0)
 
-    async def _partition(self) -> None:
-        await self._for_a_while(lose=1.0)
+    def sink_is_fast(self) -> None:
+        """Calls take a moment."""
+        self.sink.mean_s = 0.05
 
-    async def _one_way(self) -> None:
-        await self._for_a_while(mute=1.0)
+    # --- rules ---------------------------------------------------------------------------------------------------------
 
-    async def _flaky(self) -> None:
-        await self._for_a_while(lose=0.2, mute=0.2, throttle=0.1, repeat=0.3)
-
-    async def _for_a_while(self, **weather: float) -> None:
-        if (member := self._somebody()) is not None:
-            self._set(member, **weather)
-            asyncio.get_running_loop().call_later(self.chance.uniform(1.0, 25.0), self._set, member)
-
-    def _set(self, member: Member, lose: float = 0, mute: float = 0, throttle: float = 0, repeat: float = 0) -> None:
-        weather = member.weather
-        weather.lose, weather.mute, weather.throttle, weather.repeat = lose, mute, throttle, repeat
-
-    async def _outage(self) -> None:
-        """The table is away for everybody."""
-        for member in self.members.values():
-            self._set(member, lose=1.0)
-        await asyncio.sleep(self.chance.uniform(1.0, 25.0))
-        for member in self.members.values():
-            self._set(member)
-
-    async def _throttling(self) -> None:
-        for member in self.members.values():
-            self._set(member, throttle=self.chance.uniform(0.1, 0.9))
-        await asyncio.sleep(self.chance.uniform(1.0, 10.0))
-        for member in self.members.values():
-            self._set(member)
-
-    async def _blindness(self) -> None:
-        if (member := self._somebody()) is not None:
-            member.weather.blind = True
-            asyncio.get_running_loop().call_later(
-                self.chance.uniform(1.0, 15.0), setattr, member.weather, "blind", False
+    def _check_trust(self, old: Lease) -> None:
+        """S3: whoever held a lease when it leaves his hands does not trust it any more."""
+        owner = self._process_of(old.owner)
+        term = None if owner is None else owner.holds(old.shard_id)
+        if owner is not None and term is not None and term.epoch == old.epoch and owner.trusts:
+            raise Violation(
+                f"S3: {old.owner} still trusts {old.shard_id} under epoch {old.epoch}, which left its hands"
             )
 
-    async def _expiry(self) -> None:
-        self.stream.fail_next("get_records", IteratorExpired("expired"), times=self.chance.randint(1, 5))
+    def _fenced(self, worker: WorkerId) -> None:
+        process = self._process_of(worker)
+        if process is None:
+            return
+        if process.trusts:
+            raise Violation(f"S3: {worker} was fenced and trusts itself")
+        if not process.is_stopped:
+            self.counts["fences of running workers"] += 1
+            self.counts["needless fences"] += process.weather.is_clear
 
-    async def _read_throttle(self) -> None:
-        self.stream.fail_next("get_records", Throttled("slow down"), times=self.chance.randint(1, 20))
-
-    async def _slow_sink(self) -> None:
-        self.sink.latency_s = 1.0
-        asyncio.get_running_loop().call_later(self.chance.uniform(1.0, 10.0), setattr, self.sink, "latency_s", 0.05)
-
-    async def _split(self) -> None:
-        open_shards = [log.shard.shard_id for log in self.stream._open]
-        if len(open_shards) < 8:
-            self.stream.split(self.chance.choice(open_shards))
-
-    async def _merge(self) -> None:
-        open_shards = [log.shard.shard_id for log in self.stream._open]
-        if len(open_shards) > 1:
-            at = self.chance.randrange(len(open_shards) - 1)
-            self.stream.merge(open_shards[at], open_shards[at + 1])
-
-    def _forget(self, member: Member) -> None:
-        self.members = {name: m for name, m in self.members.items() if m is not member}
+    def _process_of(self, worker: WorkerId | None) -> Process | None:
+        """The one that runs under this id."""
+        process = None if worker is None else self.processes.get(worker.rpartition("-")[0])
+        return process if process is not None and process.who() == worker else None
 
     # --- calm ----------------------------------------------------------------------------------------------------------
 
     def _clear_up(self) -> None:
-        for member in self.members.values():
-            self._set(member)
-            member.weather.thaw()
-            member.weather.blind = False
-        self.sink.latency_s = 0.05
+        self._is_calm = True
+        for process in self.living():
+            process.weather.clear_up()
+            process.resume_all()
+        self.sink_is_fast()
         self.stream._failures.clear()
-        if not any(not m.stop.is_set() and not m.task.done() for m in self.members.values()):
+        if not any(not process.stop.is_set() for process in self.living()):
             self.start()
 
     async def _come_to_rest(self) -> None:
         """L1 and L2: every record is settled, every closed shard is done, every lease is owned."""
-        deadline = self._now() + CALM_S
+        began = self.loop.now
         while why := next(self._unfinished(), None):
-            if self._now() > deadline:
+            if self.loop.now > began + CALM_S:
                 raise Violation(f"L: {CALM_S:g} s after the last fault {why}")
-            await asyncio.sleep(0.5)
-        for key, count in self.produced.items():
+            await asyncio.sleep(0.05 * self.unit_s)
+        self.rest_s = self.loop.now - began
+        for key, count in self._produced.items():
             if count and self.sink.items.get(key) != count - 1:
                 raise Violation(f"order: key {key} ends at {self.sink.items.get(key)}, not at {count - 1}")
 
     def _unfinished(self) -> Iterator[str]:
-        open_records = len(self.ledger.key) - len(self.ledger.settled)
-        if open_records:
+        if open_records := len(self.ledger.key) - len(self.ledger.settled):
             yield f"{open_records} records are open"
-        found = {x.shard_id: x for x in map(lease_rows.lease_of, self._lease_rows())}
+        living = {process.who() for process in self.living()}
         for log in self.stream._logs.values():
-            lease = found.get(log.shard.shard_id)
+            shard = log.shard.shard_id
+            lease = self.table.leases.get(leases.lease_key("stream", shard))
             if lease is None:
-                yield f"{log.shard.shard_id} has no lease"
+                yield f"{shard} has no lease"
             elif log.closed_at_s is not None and not lease.done:
-                yield f"{log.shard.shard_id} has not ended"
-            elif log.closed_at_s is None and lease.owner not in self._living():
-                yield f"{log.shard.shard_id} has no living owner"
-            elif log.closed_at_s is None and lease.checkpoint.sequence_number < self._newest(log):
-                yield f"{log.shard.shard_id} is not checkpointed to its end"
-
-    def _newest(self, log: Any) -> int:
-        return log.records[-1].sequence_number if log.records else 0
-
-    def _living(self) -> set[Any]:
-        running = [m.worker.incarnation for m in self.members.values() if not m.task.done()]
-        return {incarnation.me for incarnation in running if incarnation is not None}
-
-    def _lease_rows(self) -> list[Any]:
-        return [row for key, row in self.table.rows.items() if key.pk.startswith("L#")]
-
-    async def _watch(self) -> None:
-        """A worker that ends by itself has met a bug; so has one whose writes broke a rule."""
-        while True:
-            for member in list(self.members.values()):
-                if member.task.done():
-                    if (error := member.task.exception()) is not None:
-                        raise error
-                    self._forget(member)
-            if self.broken:
-                raise self.broken[0]
-            await asyncio.sleep(0.25)
+                yield f"{shard} has not ended"
+            elif log.closed_at_s is None and lease.owner not in living:
+                yield f"{shard} has no living owner"
+            elif (
+                log.closed_at_s is None
+                and log.records
+                and lease.checkpoint.sequence_number < log.records[-1].sequence_number
+            ):
+                yield f"{shard} is not checkpointed to its end"
 
     async def _stop_all(self) -> None:
-        for member in list(self.members.values()):
-            member.stop.set()
-        for member in list(self.members.values()):
-            await member.task
+        for process in self.living():
+            process.stop.set()
+        tasks = [process.task for process in self.living()]
+        if tasks and (await asyncio.wait(tasks, timeout=LONGEST_END_S))[1]:
+            raise Violation(f"L: a worker goes on {LONGEST_END_S:g} s after it was told to stop")
         states = {row["sk"]: row["st"] for key, row in self.table.rows.items() if key.pk == membership.WORKERS}
-        held = [
-            row["sk"]
-            for row in self._lease_rows()
-            if states.get(row.get("own")) in {membership.LIVE, membership.LEAVING}
-        ]
+        held = [x.shard_id for x in self.table.leases.values() if states.get(str(x.owner)) in membership.ALIVE]
         if held:
             raise Violation(f"L: after everybody stopped {held} belong to workers that seem to live")
 
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+
+class Quiet(RecordingObserver):
+    """Remembers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = Forgetful()
+
+
+class Forgetful(list[Any]):
+    """Keeps nothing."""
+
+    def append(self, _: Any) -> None:
+        pass
 
 
 def is_poison(sequence_number: int) -> bool:
@@ -347,51 +323,55 @@ def is_poison(sequence_number: int) -> bool:
     return sequence_number % 97 == 0
 
 
-FAULTS = [
-    *("kill", "kill", "join", "deploy", "pause", "pause", "partition", "one_way", "flaky", "outage", "throttling"),
-    *("blindness", "expiry", "read_throttle", "slow_sink", "split", "merge"),
-]
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
-def simulate(seed: int) -> Run:
+@functools.cache
+def prepare() -> None:
+    """What this process needs before its first run: no logs, and fewer reads for one look at all leases."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=True)
+    patch(leases, "BUCKETS", 2)
+    remember_rows()
+    mend_all()
+
+
+def simulate(seed: int, tell: Callable[[str], None] | None = None) -> Fleet:
     """Play one seed; raises Violation, or whatever else went wrong."""
-    structlog.configure(processors=[_drop])
-    run = Run.__new__(Run)
+    prepare()
+    forget_rows()
     loop = VirtualLoop()
-
-    def note(_: Any, context: dict[str, Any]) -> None:
-        if isinstance(error := context.get("exception"), Violation):
-            run.broken.append(error)
-
-    loop.set_exception_handler(note)
+    loop.set_exception_handler(_unasked)
     try:
-        loop.run_until_complete(_play(run, seed))
-        return run
+        return loop.run_until_complete(_play(seed, loop, tell))
     finally:
         _close(loop)
 
 
-async def _play(run: Run, seed: int) -> None:
-    Run.__init__(run, seed)
+async def _play(seed: int, loop: VirtualLoop, tell: Callable[[str], None] | None) -> Fleet:
+    fleet = Fleet(seed, loop)
+    if tell is not None:
+        fleet.tell = fleet.table.told = lambda text: tell(f"{loop.now - BEGAN_S:9.3f} {text}")
     try:
-        await run.play()
+        await fleet.play()
     except BaseExceptionGroup as group:
         raise _first(group) from group
+    fleet.counts += fleet.table.counts
+    fleet.counts["records settled"] = len(fleet.ledger.settled)
+    fleet.counts["records buried"] = len(fleet._buried)
+    return fleet
 
 
-def _first(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
+def _unasked(_: asyncio.AbstractEventLoop, __: dict[str, Any]) -> None:
+    """Errors that nobody asks for are those of calls that were given up."""
 
 
 def _close(loop: VirtualLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.wait(tasks)) if tasks else None
+    loop.closing = True
+    if tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks))
     loop.close()
-
-
-def _drop(*_: Any) -> Any:
-    raise structlog.DropEvent
