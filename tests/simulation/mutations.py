@@ -220,7 +220,7 @@ def anchor_at_the_first_try_of_a_heartbeat() -> None:
     patch(Heart, "_send", _send)
 
 
-@noticed(1, "S3")
+@noticed(791, "S3")
 def an_observer_counts_from_the_answer_it_received() -> None:
     """It counts from the moment at which it asked."""
     original = Coordinator._read_workers
