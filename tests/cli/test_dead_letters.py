@@ -117,6 +117,8 @@ async def test_filters_choose_by_key_reason_and_time_of_burial(case, capsys):
         (["--until", noon], [1]),
         (["--since", "3d", "--until", "12h"], [1]),
         (["--shard", "shardId-000000000001"], []),
+        (["--shard", "1"], []),
+        (["--shard", "0"], [1, 2, 3]),
         (["--limit", "2"], [1, 2]),
     ]:
         assert await case.run("list", "--json", *words) == 0
@@ -198,6 +200,8 @@ async def test_without_any_letter_or_table_there_is_nothing_to_do(case, capsys, 
     monkeypatch.setenv("HEADRACE_APPLICATION", "another")
     assert await case.run("list") == 0
     assert capsys.readouterr().out == "No dead letters.\n"
+    assert await case.run("list", "--key", "nobody") == 0
+    assert capsys.readouterr().out == "No dead letters match these options.\n"
     assert await case.run("redrive") == 2
     assert "HEADRACE_LEASE_TABLE = 'another': there is no such table" in capsys.readouterr().err
 

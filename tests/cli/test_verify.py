@@ -137,6 +137,16 @@ async def test_a_table_that_is_not_there_is_refused(case):
         await examine(case.settings, case.ledger)
 
 
+async def test_items_without_a_sequence_number_are_refused_and_not_called_missing(case):
+    """A handler that does not write it: what its items are of cannot be told."""
+    case.produce("a")
+    await case.clients.dynamodb.put_item(
+        TableName=case.table, Item={name["AttributeName"]: {"S": "o-0"} for name in TYPES}
+    )
+    with pytest.raises(SettingsError, match=r"'sequenceNumber': no item of .* carries this attribute"):
+        await examine(case.settings, case.ledger)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a ledger\n"])
 async def test_a_file_that_is_no_ledger_is_refused(case, content):
     """Or not there at all."""

@@ -205,6 +205,7 @@ def test_a_module_that_is_not_there_is_told_with_the_place_looked_at(module, tmp
         ("def f(:\n    pass\n", "SyntaxError: invalid syntax", 1),
         ("\n\nraise RuntimeError('first\\nsecond')\n", "RuntimeError: first", 3),
         ("import sys\nsys.exit(3)\n", "SystemExit: 3", 2),
+        ("\nimport os\nTABLE = os.environ['NOT_SET_ANYWHERE']\n", "KeyError: 'NOT_SET_ANYWHERE'", 3),
     ],
 )
 def test_a_module_that_fails_is_told_with_its_last_words_and_the_line(module, source, words, line):

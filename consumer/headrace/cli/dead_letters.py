@@ -60,7 +60,7 @@ class Wanted:
         """From the options as they were written. Raises SettingsError."""
         now = SystemClock().wall()
         selection = Selection(
-            shard=None if shard is None else ShardId(shard),
+            shard=None if shard is None else _shard(shard),
             partition_key=key,
             since=None if since is None else _instant("--since", since, now),
             until=None if until is None else _instant("--until", until, now),
@@ -79,7 +79,8 @@ def list_letters(settings: Settings, wanted: Wanted, *, as_json: bool) -> int:
     if letters:
         Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(letter_text.as_table(letters))
     else:
-        sys.stdout.write("No dead letters.\n")
+        matching = "" if wanted.selection == Selection() else " match these options"
+        sys.stdout.write(f"No dead letters{matching}.\n")
     if total > len(letters):
         sys.stderr.write(f"{total - len(letters):,} more; --limit shows more of them.\n")
     return 0
@@ -89,7 +90,7 @@ def show(settings: Settings, number: str | None, shard: str | None, *, payload: 
     """Print all that is known of the letters with this sequence number; 0. Raises SettingsError where there are none."""
     if number is None or not number.isdecimal():
         raise SettingsError("SEQUENCE", number, "is no sequence number", "`headrace dead-letters list` shows them")
-    found = asyncio.run(_find(settings, number, None if shard is None else ShardId(shard)))
+    found = asyncio.run(_find(settings, number, None if shard is None else _shard(shard)))
     if not found:
         where = "" if shard is None else f" of {shard}"
         raise SettingsError(
@@ -157,6 +158,11 @@ def _instant(option: str, text: str, now: datetime) -> datetime:
             option, text, "has no offset from UTC", f"Write {instant.isoformat()}Z, or the offset meant"
         )
     return instant.astimezone(UTC)
+
+
+def _shard(text: str) -> ShardId:
+    """A bare number is the number in the id, as AWS writes it: shardId- and twelve digits."""
+    return ShardId(f"shardId-{text:0>12}" if text.isdecimal() else text)
 
 
 def _reason(text: str) -> str:

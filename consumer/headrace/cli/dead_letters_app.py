@@ -16,7 +16,9 @@ dead_letters = typer.Typer(
     help="Buried records: look at them, deliver them again, delete them.", no_args_is_help=True, rich_markup_mode=None
 )
 
-ShardOption = Annotated[str | None, typer.Option("--shard", metavar="SHARD", help="Only of this shard.")]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", metavar="SHARD", help="Only of this shard: its id, or the number in it.")
+]
 KeyOption = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only of this partition key.")]
 SinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Buried since: an ISO 8601 instant, or how long ago, like 2h.")

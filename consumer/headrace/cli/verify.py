@@ -93,16 +93,24 @@ async def _see_items(client: DynamoDBClient, settings: Settings, verification: V
         raise SettingsError("HEADRACE_SINK_TABLE", table, "there is no such table", "Name the serving table") from error
 
     attributes = sorted({*keys, sequence, KEY_ATTRIBUTE, DIGEST_ATTRIBUTE})
+    items = traced = 0
 
     async def read(segment: int) -> None:
+        nonlocal items, traced
         async for item in scan(client, table, attributes=attributes, segment=segment, segments=SEGMENTS):
             if (trace := trace_of(_texts(item), keys, sequence)) is not None:
                 verification.see(trace)
+                traced += 1
+            items += 1
             advance(1)
 
     async with all_of() as readers:
         for segment in range(SEGMENTS):
             readers.create_task(read(segment), name=f"scan-{segment}")
+    if items and not traced:
+        problem = f"no item of {table} carries this attribute, so records cannot be found in it"
+        mend = "Have the handler write it: the record's sequence_number"
+        raise SettingsError("HEADRACE_ITEM_SEQUENCE_ATTRIBUTE", sequence, problem, mend)
 
 
 def _texts(item: Mapping[str, Any]) -> dict[str, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import traceback
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from headrace.handlers.function import FORM, split_name
+from headrace.handlers.last_words import last_words
 from headrace.handlers.wire import Unusable
 
 Function: TypeAlias = Callable[[Any, Any], Any]
@@ -29,17 +29,7 @@ def _module(name: str, root: str) -> Any:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's module may raise anything while it is imported
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             return Unusable(f"there is no module {error.name!r} in {root} or where Python looks", FORM)
-        return Unusable(f"cannot be imported: {_last_words(error)}", "Mend the module")
-
-
-def _last_words(error: BaseException) -> str:
-    """The last line of the traceback, and the place in the user's code."""
-    words = (traceback.format_exception_only(error)[-1].strip().splitlines() or [type(error).__name__])[0]
-    if isinstance(error, SyntaxError):
-        return f"{words} ({error.filename}:{error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    theirs = [frame for frame in frames if frame.filename != __file__]
-    return f"{words} ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else words
+        return Unusable(f"cannot be imported: {last_words(error, __file__)}", "Mend the module")
 
 
 def _function(module: Any, name: str) -> Function | Unusable:

@@ -9,7 +9,6 @@ import functools
 import importlib
 import inspect
 import sys
-import traceback
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from headrace.errors import SettingsError
+from headrace.handlers.last_words import last_words
 from headrace.handlers.payloads import Reader, Unsupported, reader
 from headrace.ports import Handler
 
@@ -97,17 +97,7 @@ def _module(spec: str) -> Any:
     except (Exception, SystemExit) as error:  # broad: the user's module may raise anything while it is imported
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise _Unusable(f"there is no module {error.name!r} in {here} or where Python looks", _FORM) from error
-        raise _Unusable(f"cannot be imported: {_last_words(error)}", "Mend the module") from error
-
-
-def _last_words(error: BaseException) -> str:
-    """The last line of the traceback, and the place in the user's code."""
-    words = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-    if isinstance(error, SyntaxError):
-        return f"{words} ({error.filename}:{error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    theirs = [frame for frame in frames if frame.filename != __file__]
-    return f"{words} ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else words
+        raise _Unusable(f"cannot be imported: {last_words(error, __file__)}", "Mend the module") from error
 
 
 def _attribute(module: Any, spec: str) -> Any:
@@ -164,7 +154,7 @@ def _annotation(target: Any) -> Any:
         return typing.get_type_hints(SimpleNamespace(__annotations__={"it": first.annotation}), names)["it"]
     except Exception as error:  # broad: an annotation is any expression of the user's
         raise _Unusable(
-            f"the annotation {first.annotation!r} of {first.name!r} cannot be resolved: {_last_words(error)}",
+            f"the annotation {first.annotation!r} of {first.name!r} cannot be resolved: {last_words(error, __file__)}",
             "Import the type at run time, at the top of the module",
         ) from error
 

@@ -170,7 +170,7 @@ def _handler_conflicts(settings: Settings) -> Iterator[Problem]:
     if settings.handler is None:
         for name in _HANDLER_ONLY:
             if getattr(settings, name) != Settings.model_fields[name].default:
-                yield Problem((name,), "has no effect without a handler", "Remove it, or set handler")
+                yield Problem((name,), "has no effect without a handler", "Set handler to the function, or remove it")
     window = settings.batch.tumbling_window
     if window % timedelta(seconds=1):
         yield Problem(("batch", "tumbling_window"), "is not in whole seconds", "Write it like 60s")
