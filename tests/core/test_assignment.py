@@ -345,7 +345,7 @@ def test_of_leases_that_weigh_alike_the_one_that_moved_least_is_asked_for():
     workers = {w: replace(worker(w), heartbeat=9) for w in ("idle", "busy")}
     leases = {
         ShardId(f"s{n}"): Lease(ShardId(f"s{n}"), epoch, TRIM_HORIZON, owner=WorkerId("busy"), throughput=load)
-        for n, (epoch, load) in enumerate([(4, 100.0), (2, 95.0), (1, 50.0), (3, 100.0), (4, 99.0)])
+        for n, (epoch, load) in enumerate([(4, 100.0), (2, 95.0), (1, 40.0), (3, 100.0), (4, 99.0)])
     }
     (ask,) = plan(Fleet(WorkerId("idle"), workers, leases, calm=True))
 

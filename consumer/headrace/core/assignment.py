@@ -28,8 +28,8 @@ UNEVEN: Final = 1.15
 EXACT: Final = 1 + 1e-9
 """Sums of floats may miss a half by a hair."""
 
-ALIKE: Final = 0.9
-"""Leases whose weights differ by less than this: noise makes as much of a difference."""
+ALIKE: Final = 0.5
+"""Leases that weigh at least this much of the heaviest: with a record or two a second, noise makes as much of a difference."""
 
 LIGHTEST: Final = 0.10
 """Of the mean: what an idle lease weighs."""
