@@ -47,8 +47,8 @@ contracts: $(STAMP)
 
 RUNS ?= 1000
 SEED ?= 1
-simulate: $(STAMP) ## fleets under seeded faults: RUNS=n for a soak, SEED=n RUNS=1 to see one again
-	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED)
+simulate: $(STAMP) ## fleets under seeded faults: RUNS, SEED, JOBS; SEED=n RUNS=1 OPTIONS=--trace to see one again
+	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
 
 MINUTES ?= 5
 WORKERS ?= 4

@@ -2,7 +2,8 @@
 
 Before Python 3.13 a group whose child fails after the body has ended leaves a cancellation request on the parent task
 behind. Nothing happens at first; on Python up to 3.11.2 the next `asyncio.timeout` of that task then ends it as cancelled,
-without a word.
+without a word. And a group whose children fail just when its own task is cancelled from outside raises what they raised and
+forgets the cancellation: a call that is tried for ever would be tried for ever after.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TICK_S: Final = 0.001
 
 
 class TaskGroup(asyncio.TaskGroup):
-    """Takes back the cancellation request that it made itself, where Python does not."""
+    """Takes back the cancellation request that it made itself, and keeps that of others, where Python does not."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -29,11 +30,24 @@ class TaskGroup(asyncio.TaskGroup):
         """Wait for the children, as ever."""
         group: Any = self
         asked_before = NEEDS_MENDING and group._parent_cancel_requested  # noqa: SLF001 - of versions that are frozen
+        failed = False
         try:
             await super().__aexit__(kind, error, trace)
+        except BaseExceptionGroup:
+            failed = NEEDS_MENDING
+            raise
         finally:
             if NEEDS_MENDING and group._parent_cancel_requested and not asked_before:  # noqa: SLF001 - likewise
                 group._parent_task.uncancel()  # noqa: SLF001 - likewise
+            if failed:
+                _cancel_again(group._parent_task)  # noqa: SLF001 - likewise
+
+
+def _cancel_again(task: asyncio.Task[Any]) -> None:
+    """Its next await raises CancelledError, if somebody outside asked for that; so does Python from 3.13 on."""
+    if task.cancelling():
+        task.uncancel()
+        task.cancel()
 
 
 @asynccontextmanager

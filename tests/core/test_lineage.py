@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.lineage import child_pending, may_forget, missing_leases
+from headrace.core.lineage import child_pending, generations, may_forget, missing_leases
 from headrace.model import TRIM_HORIZON, Lease, Shard, ShardId, TrimHorizon
 
 START = TrimHorizon()
@@ -74,6 +74,18 @@ def test_rows_are_made_parents_first(tree):
     position = {name: n for n, name in enumerate(made)}
 
     assert all(position[p] < position[s.shard_id] for s in tree for p in s.parents)
+
+
+@given(trees())
+def test_rows_that_are_made_together_are_no_kin(tree):
+    """Whichever of them fail, no child has a row without its parents."""
+    missing = missing_leases(tree, {}, START)
+    groups = generations(missing)
+
+    assert [new for group in groups for new in group] == missing
+    for group in groups:
+        names = {new.shard.shard_id for new in group}
+        assert all(names.isdisjoint(new.shard.parents) for new in group)
 
 
 def test_a_finished_shard_whose_row_was_deleted_is_not_made_again():

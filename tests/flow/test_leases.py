@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flow.fleet import TIMING, Fleet, fleet
@@ -315,6 +317,32 @@ def parents_first(f: Fleet) -> bool:
         for parent in lease.parents
         if times[parent] and times[shard]
     )
+
+
+async def test_a_shard_whose_row_could_not_be_made_at_once_is_read_all_the_same_and_before_its_children():
+    """A child's row without its parent's says that the parent was finished long ago (found by the simulation)."""
+    async with fleet(shards=1) as f:
+        root = ShardId("shardId-000000000000")
+        f.put(50)
+        f.stream.split(root)
+        f.put(50)
+        f.start().link.fault = lose_first(leases.lease_key("stream", root))
+        await f.until(f.all_written)
+
+        assert sorted(f.written) == list(range(100))
+        assert parents_first(f)
+
+
+def lose_first(key: Key) -> Callable[[Any], str | None]:
+    """The first write of this row is lost."""
+    writes = []
+
+    def fault(what: Any) -> str | None:
+        if isinstance(what, PutRow) and what.key == key:
+            writes.append(what)
+        return "lost" if len(writes) == 1 and what is writes[0] else None
+
+    return fault
 
 
 async def test_shards_that_were_closed_before_the_first_start_are_read():

@@ -26,3 +26,30 @@ async def test_a_child_that_fails_after_the_body_leaves_no_cancellation_behind()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await asyncio.sleep(5)
+
+
+async def test_a_cancellation_that_comes_while_the_children_fail_is_not_forgotten():
+    """Else a call that is tried until it succeeds goes on after its worker was fenced (found by the simulation)."""
+    tries = []
+
+    async def fail():
+        try:
+            await asyncio.sleep(10)
+        finally:
+            raise ConnectionError("closed")
+
+    async def try_again_and_again():
+        for number in range(5):
+            tries.append(number)
+            try:
+                async with TaskGroup() as tasks:
+                    tasks.create_task(fail())
+            except BaseExceptionGroup:
+                await asyncio.sleep(0.1)
+
+    trying = asyncio.create_task(try_again_and_again())
+    await asyncio.sleep(1)
+    trying.cancel()
+    await asyncio.wait([trying])
+
+    assert (trying.cancelled(), len(tries)) == (True, 1)

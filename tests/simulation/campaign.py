@@ -37,7 +37,7 @@ class Finding:
 
     @property
     def replay(self) -> str:
-        return f"make simulate RUNS=1 SEED={self.seed}"
+        return f"make simulate RUNS=1 SEED={self.seed} OPTIONS=--trace"
 
 
 @dataclass

@@ -27,7 +27,6 @@ from headrace.testing.stream import MemoryStream
 from simulation.faults import FAULTS
 from simulation.ledger import Ledger, Violation
 from simulation.loop import BEGAN_S, OUTSIDE, VirtualLoop
-from simulation.mends import mend_all
 from simulation.network import View, Weather, Wire
 from simulation.patching import patch
 from simulation.process import LONGEST_END_S, HeartThread, Process, ProcessClock
@@ -335,7 +334,6 @@ def prepare() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=True)
     patch(leases, "BUCKETS", 2)
     remember_rows()
-    mend_all()
 
 
 def simulate(seed: int, tell: Callable[[str], None] | None = None) -> Fleet:

@@ -19,16 +19,15 @@ from headrace.core.tracker import Tracker
 from headrace.errors import Retryable
 from headrace.flow import incarnation
 from headrace.flow.incarnation import Incarnation
-from headrace.flow.leasing import coordinator, heartbeat
+from headrace.flow.leasing import coordinator, discovery, heartbeat
 from headrace.flow.leasing.coordinator import Coordinator
-from headrace.flow.leasing.discovery import Discovery
 from headrace.flow.leasing.heartbeat import Heart
 from headrace.flow.leasing.holdings import Holdings
 from headrace.flow.shard.checkpoint import Checkpoints
 from headrace.flow.term import Term, Trust
 from headrace.model import Instant
 from headrace.rows import Absent, AtMost, Condition, Equals, OneOf, UpdateRow
-from headrace.tasks import TaskGroup, all_of
+from headrace.tasks import TaskGroup
 from simulation.patching import StalePatch, patch
 from simulation.process import ProcessClock
 
@@ -349,12 +348,10 @@ def children_wait_for_their_parents() -> None:
 def parents_have_rows_before_their_children() -> None:
     """All missing rows are made at once."""
 
-    async def _create(self: Any, missing: Any, wall_s: float) -> None:
-        async with all_of() as creating:
-            for new in missing:
-                creating.create_task(self._ports.table.apply(leases.create(self.label, new, wall_s)))
+    def generations(ordered: Any) -> list[list[Any]]:
+        return [list(ordered)]
 
-    patch(Discovery, "_create", _create)
+    patch(discovery, "generations", generations)
 
 
 @noticed(9, "L")

@@ -9,7 +9,7 @@ import pytest
 from simulation.mutations import MUTATIONS
 from simulation.plays import play
 
-PATIENCE = 400
+PATIENCE = 1000
 """Seeds within which a rule's absence is noticed, should a change of the code have made another of its known one."""
 
 

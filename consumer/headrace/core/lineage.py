@@ -36,6 +36,19 @@ def missing_leases(
     return [NewLease(shard, _unfinished(shard.parents, leases, coming), start) for shard in ordered]
 
 
+def generations(ordered: Iterable[NewLease]) -> list[list[NewLease]]:
+    """Leases in the order of `missing_leases`, in groups none of which holds both a shard and its parent."""
+    groups: list[list[NewLease]] = [[]]
+    together: set[ShardId] = set()
+    for new in ordered:
+        if not together.isdisjoint(new.shard.parents):
+            groups.append([])
+            together.clear()
+        groups[-1].append(new)
+        together.add(new.shard.shard_id)
+    return groups
+
+
 def _unfinished(
     parents: Iterable[ShardId], leases: Mapping[ShardId, Lease], coming: set[ShardId]
 ) -> frozenset[ShardId]:

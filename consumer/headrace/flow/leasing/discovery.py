@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from headrace.core import lease_rows, leases
-from headrace.core.lineage import NewLease, missing_leases, shard_of
+from headrace.core.lineage import NewLease, generations, missing_leases, shard_of
 from headrace.errors import AwsError, StreamReplaced
 from headrace.flow.losses import Losses
 from headrace.flow.persist import persist
@@ -142,13 +142,17 @@ class Discovery:
     async def _discover(self, start: TrimHorizon | AtTimestamp) -> list[Shard]:
         asked_at_s = self._ports.clock.wall().timestamp()
         shards, found = await self._ports.stream.list_shards(), await self.read_leases()
-        await self._create(missing_leases(shards, found, start), asked_at_s)
+        for generation in generations(missing_leases(shards, found, start)):
+            await self._create(generation, asked_at_s)
         self._listed = frozenset(shard.shard_id for shard in shards)
         self._listed_at_s = asked_at_s
         return [*shards, *(shard_of(lease) for lease in found.values() if lease.shard_id not in self._listed)]
 
     async def _create(self, missing: Iterable[NewLease], wall_s: float) -> None:
-        """Several at a time: a large stream's first start would else be a long row of round trips."""
+        """One generation, several at a time: a large stream's first start would else be a long row of round trips.
+
+        A child's row says that its parents had theirs, so it is made only once they are there for certain.
+        """
         waiting = iter(list(missing))
 
         async def create() -> None:
