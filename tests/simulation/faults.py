@@ -65,15 +65,18 @@ async def hypervisor_stop(fleet: Fleet) -> None:
 def _stop_with_its_clock(fleet: Fleet, process: Process) -> None:
     """Often for less than the clocks may disagree."""
     process.stop_all()
-    process.clock.stand_still()
+    if process.clock.is_right(fleet.unit_s):
+        process.clock.stand_still()
     for_s = fleet.chance.choice([fleet.chance.uniform(0.05, 0.99), fleet.unit_s * fleet.chance.uniform(0.01, 2.0)])
     fleet.later(for_s, lambda: process.resume_all(True))
 
 
 async def clock_step(fleet: Fleet) -> None:
-    """Somebody sets the time of day."""
+    """Somebody sets the time of day, but not within a lease of a stop that the time of day alone can tell."""
     if (process := fleet.somebody()) is not None:
-        process.clock.stepped_s += fleet.chance.choice([-5.0, -0.9, 0.9, 5.0])
+        by_s = fleet.chance.choice([-5.0, -0.9, 0.9, 5.0])
+        if process.clock.is_right(fleet.unit_s):
+            process.clock.step(by_s)
 
 
 async def hang(fleet: Fleet) -> None:

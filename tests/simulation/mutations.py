@@ -20,7 +20,6 @@ from headrace.errors import Retryable
 from headrace.flow import incarnation
 from headrace.flow.incarnation import Incarnation
 from headrace.flow.leasing import coordinator, discovery, heartbeat
-from headrace.flow.leasing.coordinator import Coordinator
 from headrace.flow.leasing.heartbeat import Heart
 from headrace.flow.leasing.holdings import Holdings
 from headrace.flow.shard.checkpoint import Checkpoints
@@ -217,19 +216,6 @@ def anchor_at_the_first_try_of_a_heartbeat() -> None:
         self._trust.renew(Tenure(counter, started, wall_s, self._timing.trust_window_s))
 
     patch(Heart, "_send", _send)
-
-
-@noticed(791, "S3")
-def an_observer_counts_from_the_answer_it_received() -> None:
-    """It counts from the moment at which it asked."""
-    original = Coordinator._read_workers
-
-    async def _read_workers(self: Any) -> None:
-        before, asked = self._view.watch, self._ports.clock.now()
-        await original(self)
-        self._view.watch = before.observe(self._view.workers.values(), asked, self._longest_gap_s)
-
-    patch(Coordinator, "_read_workers", _read_workers)
 
 
 @noticed(24, "S3")

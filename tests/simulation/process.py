@@ -37,6 +37,8 @@ class ProcessClock:
     lost_s: float = 0.0
     """How long the monotonic clock stood still."""
     still_since: float | None = None
+    wrong_until: float = 0.0
+    """When one of the two last went wrong."""
 
     def now(self) -> Instant:
         return Instant(self.offset + (self._running_s() - self.lost_s) * self.rate)
@@ -55,6 +57,16 @@ class ProcessClock:
         if self.still_since is not None:
             self.lost_s += self.loop.now - self.still_since
             self.still_since = None
+            self.wrong_until = self.loop.now
+
+    def is_right(self, for_s: float) -> bool:
+        """Whether both have been right for so long: one that errs is found out by the other, two that err together are not."""
+        return self.still_since is None and self.loop.now - self.wrong_until >= for_s
+
+    def step(self, by_s: float) -> None:
+        """The time of day is set."""
+        self.stepped_s += by_s
+        self.wrong_until = self.loop.now
 
     def counts_suspension(self) -> bool:
         """CLOCK_BOOTTIME does."""

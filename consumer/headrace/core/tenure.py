@@ -27,7 +27,8 @@ LONGEST_CALL_S: Final = 3.0
 
 CLOCKS_AGREE_S: Final = 1.0
 """How far the time of day and the monotonic clock may drift apart within a trust window. More means that a hypervisor
-stopped one of them (or that the time of day was set): nothing that was measured with them counts."""
+stopped one of them (or that the time of day was set): nothing that was measured with them counts. One clock that errs is
+found out by the other; a time of day that is set back by the length of a stop, within a trust window of it, hides it."""
 
 TRIES_IN_WINDOW: Final = 3
 """A window must hold this many heartbeats, or one lost packet would cost the leases."""
