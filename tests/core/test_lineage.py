@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.lineage import child_pending, generations, may_forget, missing_leases
+from headrace.core.lineage import child_pending, doubtful, generations, may_forget, missing_leases
 from headrace.model import TRIM_HORIZON, Lease, Shard, ShardId, TrimHorizon
 
 START = TrimHorizon()
@@ -86,6 +86,16 @@ def test_rows_that_are_made_together_are_no_kin(tree):
     for group in groups:
         names = {new.shard.shard_id for new in group}
         assert all(names.isdisjoint(new.shard.parents) for new in group)
+
+
+def test_a_parent_without_a_row_beside_a_childs_row_is_looked_for_again():
+    """It may have been made while the rows were read; a parent that nobody waits for need not be asked about."""
+    tree = [shard("a"), shard("b", "a"), shard("c", "a")]
+    child = {ShardId("b"): lease("b", parents=("a",))}
+
+    assert doubtful(tree, child) == {"a"}
+    assert doubtful(tree, {}) == set()
+    assert doubtful(tree, child | {ShardId("c"): lease("c", parents=("a",))}) == set()
 
 
 def test_a_finished_shard_whose_row_was_deleted_is_not_made_again():

@@ -340,6 +340,16 @@ def parents_have_rows_before_their_children() -> None:
     patch(discovery, "generations", generations)
 
 
+@noticed(2072, "S5")
+def a_parent_is_asked_for_before_it_counts_as_finished() -> None:
+    """A read of all rows that is no snapshot decides."""
+
+    def doubtful(shards: Any, leases: Any) -> frozenset[Any]:
+        return frozenset()
+
+    patch(discovery, "doubtful", doubtful)
+
+
 @noticed(9, "L")
 def a_cancelled_group_stays_cancelled() -> None:
     """A group whose children fail while its task is cancelled raises what they raised, and no more."""

@@ -36,6 +36,16 @@ def missing_leases(
     return [NewLease(shard, _unfinished(shard.parents, leases, coming), start) for shard in ordered]
 
 
+def doubtful(shards: Iterable[Shard], leases: Mapping[ShardId, Lease]) -> frozenset[ShardId]:
+    """Listed parents of shards without a row that have a descendant's row and none of their own.
+
+    Either they were finished long ago, or their rows were made while those of others were read, which is no snapshot.
+    """
+    listed = {shard.shard_id: shard for shard in shards}
+    parents = {p for s in listed.values() if s.shard_id not in leases for p in s.parents if p in listed}
+    return frozenset((parents & _with_descendant_rows(listed, leases)) - leases.keys())
+
+
 def generations(ordered: Iterable[NewLease]) -> list[list[NewLease]]:
     """Leases in the order of `missing_leases`, in groups none of which holds both a shard and its parent."""
     groups: list[list[NewLease]] = [[]]

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from headrace.core import lease_rows, leases
-from headrace.core.lineage import NewLease, generations, missing_leases, shard_of
+from headrace.core.lineage import NewLease, doubtful, generations, missing_leases, shard_of
 from headrace.errors import AwsError, StreamReplaced
 from headrace.flow.losses import Losses
 from headrace.flow.persist import persist
@@ -142,6 +142,9 @@ class Discovery:
     async def _discover(self, start: TrimHorizon | AtTimestamp) -> list[Shard]:
         asked_at_s = self._ports.clock.wall().timestamp()
         shards, found = await self._ports.stream.list_shards(), await self.read_leases()
+        for shard in doubtful(shards, found):  # a child that is made without its pending parent overtakes it
+            if (row := await self._ports.table.get(leases.lease_key(self.label, shard))) is not None:
+                found[shard] = lease_rows.lease_of(row)
         for generation in generations(missing_leases(shards, found, start)):
             await self._create(generation, asked_at_s)
         self._listed = frozenset(shard.shard_id for shard in shards)
