@@ -1,4 +1,4 @@
-"""The nouns: shards, records, positions, leases and what a handler asks to be written.
+"""The nouns: shards, records, positions and leases.
 
 Everything here is a value. Sequence numbers are integers (Kinesis documents up to 129 digits; 56 today), instants are
 monotonic seconds from the injected clock, durations in seconds carry the suffix `_s`, and wall-clock times are aware
@@ -7,7 +7,7 @@ datetimes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -64,27 +64,6 @@ class Record(msgspec.Struct, gc=False):
             raise msgspec.DecodeError("not UTF-8") from None
         except RecursionError:
             raise msgspec.DecodeError("nested too deeply") from None
-
-
-class Put(msgspec.Struct, frozen=True, gc=False):
-    """Write `item`, replacing what has the same key. `table` is the sink table unless named."""
-
-    item: Mapping[str, Any]
-    table: str | None = None
-
-
-class Delete(msgspec.Struct, frozen=True, gc=False):
-    """Delete the item with `key` (all key attributes). Deleting what is not there is a success."""
-
-    key: Mapping[str, Any]
-    table: str | None = None
-
-
-Effect: TypeAlias = Put | Delete
-"""One write that a record asks for."""
-
-Effects: TypeAlias = Effect | Mapping[str, Any] | Sequence[Any] | None
-"""What a record handler may return: a mapping is short for `Put`; a sequence holds several; None asks for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +199,8 @@ class Lease:
     """The worker that asked for it."""
     shunned_by: WorkerId | None = None
     """The worker that gave it up because it got nowhere with it: others go first."""
+    generation: int = 0
+    """How many times the stream was resharded on the way to this shard: one more than its parents'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +254,7 @@ class DeadLetter:
     `NotJson`, `KeyParked`), `error` the class of the last error, `message` its text and `traceback` where it was raised.
     `attempts` are the failed calls of its budget, `log` the first and last ones. `request_id` is the last call's of a
     Lambda handler; `is_function_error` tells a handler that raised, crashed or ran out of time from one whose answer said
-    that the record failed. `handler` names the code that failed.
+    that the record failed. `handler` names the code that failed. `generation` is the shard's.
     """
 
     stream: str
@@ -291,3 +272,4 @@ class DeadLetter:
     request_id: str = ""
     is_function_error: bool = True
     log: tuple[FailedAttempt, ...] = ()
+    generation: int = 0

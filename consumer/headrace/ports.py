@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from headrace.errors import AwsError
 from headrace.loss import Loss
@@ -17,7 +17,6 @@ from headrace.model import (
     AtTimestamp,
     Checkpoint,
     DeadLetter,
-    Effect,
     Instant,
     Page,
     Permit,
@@ -28,6 +27,7 @@ from headrace.model import (
     TrimHorizon,
     WindowCall,
 )
+from headrace.operations import Effect
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
 
 
@@ -89,14 +89,26 @@ class Refusal:
     reason: str
 
 
+OrderOf: TypeAlias = Callable[[int], str]
+"""The place of the record with an index among all records of its key: greater is newer."""
+
+
+def unordered(index: int) -> str:
+    """Of writes that no write mode compares. Raises LookupError where one does."""
+    raise LookupError(f"nobody told the place of record {index}")
+
+
 class Sink(Protocol):
     """Where results go. One per worker, shared by its shards."""
 
-    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:
-        """Queue the writes; resolves when every one is durable or refused.
+    def submit(
+        self, writes: Sequence[tuple[int, Effect]], permit: Permit, order: OrderOf = unordered
+    ) -> asyncio.Future[Mapping[int, Refusal]]:
+        """Queue the writes; resolves when every one is durable, superseded by a newer one, or refused.
 
-        Each write carries the caller's index of the record it belongs to; refusals come back under that index. Writes
-        to one item key take effect in the order of submission. Throttling and outages are retried inside for as long
+        Each write carries the caller's index of the record it belongs to, those of a record beside each other; refusals
+        come back under that index, and `order` tells the record's place (`core.record_order`) while this is called.
+        Writes to one item key take effect in the order of submission. Throttling and outages are retried inside for as long
         as `permit()` holds; once it does not, nothing more is sent and the future raises LeaseLost. Cancelling the
         future drops what was not sent yet.
         """

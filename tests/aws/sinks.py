@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from aws.fake_dynamo import TABLE, FakeClient, FakeDynamo
 
 from headrace.aws.patience import Patience
-from headrace.aws.serving_table import ServingTable
-from headrace.model import Put
+from headrace.aws.serving_table import ServingTable, SinkRules
+from headrace.operations import Put
 from headrace.testing.clock import LoopClock
 
 
@@ -19,7 +19,7 @@ async def running(
     dynamo: FakeDynamo, client: FakeClient, *, depth: int = 16, unit: Callable[[], float] = lambda: 0.5
 ) -> AsyncIterator[ServingTable]:
     """A checked sink whose writers run for as long as the context lasts."""
-    sink = ServingTable(dynamo, client, TABLE, Patience(LoopClock(), unit), depth=depth)
+    sink = ServingTable(dynamo, client, SinkRules(TABLE), Patience(LoopClock(), unit), depth=depth)
     await sink.check()
     task = asyncio.create_task(sink.run())
     await asyncio.sleep(0)

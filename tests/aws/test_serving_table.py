@@ -9,7 +9,7 @@ from aws.fake_dynamo import TABLE
 from aws.sinks import always, names, puts, running
 
 from headrace.errors import Throttled, Unavailable
-from headrace.model import Delete, Put
+from headrace.operations import Delete, Put
 
 pytestmark = pytest.mark.looptime
 

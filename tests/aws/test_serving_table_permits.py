@@ -8,9 +8,9 @@ from aws.fake_dynamo import TABLE, FakeClient
 from aws.sinks import Lease, always, names, puts, running
 
 from headrace.aws.patience import Patience
-from headrace.aws.serving_table import ServingTable
+from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.errors import LeaseLost, SettingsError, Throttled
-from headrace.model import Put
+from headrace.operations import Put
 from headrace.testing.clock import LoopClock
 
 pytestmark = pytest.mark.looptime
@@ -176,7 +176,7 @@ async def test_a_lost_lease_ends_the_wait_for_a_table(sink, dynamo, client):
 async def test_the_check_learns_the_key_partition_key_first(dynamo):
     """Whatever the order of the description."""
     client = FakeClient(keys=(("device", "HASH", "S"), ("at", "RANGE", "N")), status="UPDATING")
-    sink = ServingTable(dynamo, client, TABLE, Patience(LoopClock(), lambda: 0.5))
+    sink = ServingTable(dynamo, client, SinkRules(TABLE), Patience(LoopClock(), lambda: 0.5))
     assert sink.key_attributes == ()
     await sink.check()
     assert sink.key_attributes == ("device", "at")
@@ -195,7 +195,7 @@ async def test_the_check_learns_the_key_partition_key_first(dynamo):
 async def test_a_table_that_cannot_be_used_is_the_users_setting_to_mend(dynamo, client, words):
     """Before anything starts, naming the setting and its value."""
     client.failures = type(FakeClient().failures)(client.failures)
-    sink = ServingTable(dynamo, client, TABLE, Patience(LoopClock(), lambda: 0.5))
+    sink = ServingTable(dynamo, client, SinkRules(TABLE), Patience(LoopClock(), lambda: 0.5))
     with pytest.raises(SettingsError, match=words) as caught:
         await sink.check()
     assert (caught.value.setting, caught.value.value) == ("HEADRACE_SINK_TABLE", TABLE)

@@ -8,7 +8,7 @@ from aws.sinks import always, names, puts
 from structlog.testing import capture_logs
 
 from headrace.errors import AwsError, Denied, NotFound, Throttled, Unavailable
-from headrace.model import Delete, Put
+from headrace.operations import Delete, Put
 from headrace.ports import Refusal
 
 pytestmark = pytest.mark.looptime

@@ -15,12 +15,12 @@ import pytest
 
 from headrace.aws.channel import open_channel
 from headrace.aws.patience import Patience
-from headrace.aws.serving_table import ServingTable
+from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.aws.session import Clients
 from headrace.core.items import N, attributes
 from headrace.errors import LeaseLost
 from headrace.flow.clock import SystemClock
-from headrace.model import Delete, Put
+from headrace.operations import Delete, Put
 from headrace.ports import Sink
 from headrace.testing.sink import TABLE, MemorySink
 
@@ -79,7 +79,9 @@ async def on_server(clients: Clients) -> AsyncIterator[Place]:
 
     clock = SystemClock()
     async with open_channel(clients.session, clients.dynamodb, clock, connections=8, timeout_s=10) as channel:
-        sink = ServingTable(channel, clients.dynamodb, first, Patience(clock, random.Random(1).random), depth=8)
+        sink = ServingTable(
+            channel, clients.dynamodb, SinkRules(first), Patience(clock, random.Random(1).random), depth=8
+        )
         await sink.check()
         task = asyncio.create_task(sink.run())
         try:

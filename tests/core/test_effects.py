@@ -3,7 +3,7 @@
 import pytest
 
 from headrace.core.effects import effects_of
-from headrace.model import Delete, Put
+from headrace.operations import Delete, Put
 
 
 @pytest.mark.parametrize(
@@ -25,5 +25,5 @@ def test_every_documented_answer_is_understood(answer, effects):
 @pytest.mark.parametrize("answer", ["text", b"bytes", 1, True, {"a"}, object()])
 def test_any_other_answer_is_the_records_failure_and_says_what_is_allowed(answer):
     """A string is no sequence of writes."""
-    with pytest.raises(TypeError, match="returns Put, Delete, a dict"):
+    with pytest.raises(TypeError, match="returns Put, Delete, Update, Increment, a dict"):
         list(effects_of(answer))

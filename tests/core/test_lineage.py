@@ -153,3 +153,15 @@ def test_a_finished_shard_without_known_children_waits_for_both_time_and_trimmin
     assert not may_forget(childless, {}, listed=False, age_s=3600)
     assert not may_forget(childless, {}, listed=True, age_s=1e9)
     assert may_forget(childless, {}, listed=False, age_s=25 * 3600)
+
+
+def test_a_generation_is_one_more_than_the_greatest_of_the_parents():
+    """Told by their rows, else by what is listed above them; a parent that is gone counts as the first generation."""
+    shards = [shard("a"), shard("b", "a"), shard("c", "a"), shard("d", "b", "c"), shard("e", "gone")]
+
+    made = {new.shard.shard_id: new.generation for new in missing_leases(shards, {}, START)}
+    assert made == {"a": 0, "b": 1, "c": 1, "d": 2, "e": 1}
+    (late,) = missing_leases(
+        [shard("x", "y")], {ShardId("y"): Lease(ShardId("y"), 1, TRIM_HORIZON, generation=7)}, START
+    )
+    assert late.generation == 8

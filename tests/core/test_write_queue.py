@@ -109,3 +109,16 @@ def land(queue, chunk, landed):
     for key, line in chunk.items():
         landed.setdefault(key, []).extend(write.number for write in line)
     queue.release(chunk)
+
+
+def test_a_queue_that_does_not_fold_hands_out_the_writes_of_a_key_one_by_one():
+    """For those who follow every change."""
+    queue = WriteQueue(folds=False)
+    for number in range(3):
+        queue.push(Write("a", number))
+    seen = []
+    while queue:
+        chunk = queue.take(25)
+        seen.append([write.number for line in chunk.values() for write in line])
+        queue.release(list(chunk))
+    assert seen == [[0], [1], [2]]

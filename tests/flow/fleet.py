@@ -19,7 +19,8 @@ from headrace.errors import AwsError, Unavailable
 from headrace.flow.incarnation import WorkerRules
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import ShardRules
-from headrace.model import Checkpoint, Lease, Put, Record, ShardId, TrimHorizon
+from headrace.model import Checkpoint, Lease, Record, ShardId, TrimHorizon
+from headrace.operations import Put
 from headrace.ports import BatchHandler, Handler, Ports
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
 from headrace.testing.aside import SameLoop

@@ -11,7 +11,8 @@ from flow.fleet import FAST_RETRY, fleet
 from headrace.core.batching import BatchRules
 from headrace.core.filters import compile_filters
 from headrace.flow.workplace import LaneRules, ShardRules
-from headrace.model import Put, Record
+from headrace.model import Record
+from headrace.operations import Put
 from headrace.ports import BatchHandler
 
 pytestmark = pytest.mark.looptime

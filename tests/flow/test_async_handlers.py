@@ -12,7 +12,8 @@ from flow.fleet import RULES, fleet, put_item
 from headrace.core.batching import BatchRules
 from headrace.core.verdict import RetryRules
 from headrace.flow.delivery.async_records import CALLS
-from headrace.model import Put, ShardId
+from headrace.model import ShardId
+from headrace.operations import Put
 
 pytestmark = pytest.mark.looptime
 

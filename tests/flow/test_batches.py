@@ -17,7 +17,8 @@ from headrace.core.portions import Bisect
 from headrace.core.verdict import RetryRules
 from headrace.errors import CallFailed, NotCalled, Reject, Unavailable
 from headrace.flow.workplace import LaneRules, ShardRules
-from headrace.model import Put, Record
+from headrace.model import Record
+from headrace.operations import Put
 from headrace.ports import BatchContext, BatchHandler
 
 pytestmark = pytest.mark.looptime

@@ -15,7 +15,8 @@ from headrace.core.filters import compile_filters
 from headrace.core.verdict import RetryRules
 from headrace.errors import Denied, NotFound, Reject, Rejected, Retry, Unavailable
 from headrace.flow.workplace import ShardRules
-from headrace.model import Checkpoint, Put
+from headrace.model import Checkpoint
+from headrace.operations import Put
 
 pytestmark = pytest.mark.looptime
 

@@ -10,7 +10,8 @@ from flow.fleet import FAST_RETRY, fleet
 from headrace.core.pacing import PaceRules
 from headrace.errors import IteratorExpired, Throttled, Unavailable
 from headrace.flow.workplace import ShardRules
-from headrace.model import AtTimestamp, Latest, Put
+from headrace.model import AtTimestamp, Latest
+from headrace.operations import Put
 
 pytestmark = pytest.mark.looptime
 

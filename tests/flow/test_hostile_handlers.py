@@ -12,7 +12,7 @@ from flow.fleet import FAST_RETRY, fleet, put_item
 from headrace.core.verdict import RetryRules
 from headrace.errors import Reject, Rejected, Retry
 from headrace.flow.workplace import ShardRules
-from headrace.model import Delete, Put
+from headrace.operations import Delete, Put
 
 pytestmark = pytest.mark.looptime
 

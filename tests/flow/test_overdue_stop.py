@@ -13,9 +13,10 @@ from headrace.aws import serving_table
 from headrace.aws.batch_write import BatchWrites
 from headrace.aws.key_schema import KeySchema
 from headrace.aws.patience import Patience
-from headrace.aws.serving_table import ServingTable
+from headrace.aws.serving_table import ServingTable, SinkRules
+from headrace.aws.write_request import TableKeys
 from headrace.errors import LeaseLost, Throttled, Unavailable
-from headrace.model import Put
+from headrace.operations import Put
 from headrace.testing.clock import LoopClock
 
 pytestmark = pytest.mark.looptime
@@ -62,8 +63,8 @@ async def test_after_a_stop_that_ran_out_of_time_nothing_is_under_way_when_anoth
 
         def sink(who):
             post = Post(table, f.clock, who)
-            made = ServingTable(post, None, "t", Patience(f.clock, lambda: 0.05))
-            made._batches.keys["t"] = ("pk",)
+            made = ServingTable(post, None, SinkRules("t"), Patience(f.clock, lambda: 0.05))
+            made._keys["t"] = ("pk",)
             writing.append(asyncio.create_task(made.run()))
             return made, post
 
@@ -102,7 +103,7 @@ async def test_a_write_to_a_table_just_learned_does_not_overtake_those_that_wait
 
     monkeypatch.setattr(serving_table, "describe_keys", describe_keys)
     clock, table = LoopClock(), Table()
-    sink = ServingTable(Post(table, clock, "a"), None, "t", Patience(clock, lambda: 0.5))
+    sink = ServingTable(Post(table, clock, "a"), None, SinkRules("t"), Patience(clock, lambda: 0.5))
     writing = asyncio.create_task(sink.run())
     first = sink.submit([(0, Put({"pk": "x", "n": 1}, "one")), (1, Put({"pk": "x", "n": 1}, "two"))], lambda: True)
     await asyncio.sleep(1)
@@ -118,4 +119,4 @@ async def test_a_write_to_a_table_just_learned_does_not_overtake_those_that_wait
 async def test_an_answer_that_does_not_say_that_all_was_written_is_no_proof_of_it(answer):
     """A proxy or a wrong endpoint may say 200 to anything."""
     with pytest.raises(Unavailable):
-        BatchWrites("t").unprocessed(answer)
+        BatchWrites(TableKeys("t")).read({}, answer)

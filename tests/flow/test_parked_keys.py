@@ -12,7 +12,8 @@ from headrace.core import parked_keys
 from headrace.core.batching import BatchRules
 from headrace.core.filters import compile_filters
 from headrace.flow.workplace import LaneRules, ShardRules
-from headrace.model import Put, Record, ShardId
+from headrace.model import Record, ShardId
+from headrace.operations import Put
 from headrace.ports import BatchHandler
 
 pytestmark = pytest.mark.looptime

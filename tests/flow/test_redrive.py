@@ -19,7 +19,8 @@ from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Watch
 from headrace.flow.redrive.passes import Redrive
 from headrace.flow.redrive.redelivery import Redelivery
 from headrace.flow.redrive.turn import RedriveBusy, own_turn
-from headrace.model import DeadLetter, Put, Record, ShardId, WorkerId
+from headrace.model import DeadLetter, Record, ShardId, WorkerId
+from headrace.operations import Put
 from headrace.ports import BatchHandler, Handler
 from headrace.tasks import TaskGroup
 from headrace.testing.clock import LoopClock

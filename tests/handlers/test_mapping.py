@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from headrace.core.items import N
 from headrace.errors import Reject, SettingsError
 from headrace.handlers.mapping import ItemRules, item_mapping
-from headrace.model import Put, Record
+from headrace.model import Record
+from headrace.operations import Put
 
 NUMBER = 49590338271490256608559692538361571095921575989136588898
 ARRIVAL = datetime(2026, 1, 31, 8, 15, 30, 123_000, tzinfo=UTC)

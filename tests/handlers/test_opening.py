@@ -14,7 +14,8 @@ import pytest
 from headrace.errors import CallFailed, Reject, Retry, SettingsError
 from headrace.handlers.kinds import HandlerKind
 from headrace.handlers.opening import HandlerSpec, open_handler
-from headrace.model import Delete, Put, Record
+from headrace.model import Record
+from headrace.operations import Delete, Put
 from headrace.ports import BatchContext, BatchHandler, Handler
 
 STREAM = "arn:aws:kinesis:us-east-2:123456789012:stream/lambda-stream"

@@ -20,7 +20,8 @@ from headrace.flow.incarnation import WorkerRules
 from headrace.flow.leasing import coordinator
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import ShardRules
-from headrace.model import Lease, Put, Record, TrimHorizon, WorkerId
+from headrace.model import Lease, Record, TrimHorizon, WorkerId
+from headrace.operations import Put
 from headrace.ports import Handler, Ports
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.stream import MemoryStream

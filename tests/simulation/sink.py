@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from headrace.core import leases
 from headrace.errors import LeaseLost, Unavailable
-from headrace.model import DeadLetter, Effect, Permit, Put, Record, ShardId, WorkerId
-from headrace.ports import Refusal
+from headrace.model import DeadLetter, Permit, Record, ShardId, WorkerId
+from headrace.operations import Effect, Put
+from headrace.ports import OrderOf, Refusal, unordered
 from simulation.ledger import Ledger, Violation
 from simulation.network import Link
 from simulation.table import WatchedTable
@@ -78,7 +79,9 @@ class SinkOfWorker:
         """Timeouts are measured with the worker's own clock."""
         self._lines: dict[ShardId, list[Submission]] = defaultdict(list)
 
-    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:
+    def submit(
+        self, writes: Sequence[tuple[int, Effect]], permit: Permit, order: OrderOf = unordered
+    ) -> asyncio.Future[Mapping[int, Refusal]]:
         future: asyncio.Future[Mapping[int, Refusal]] = self._link.loop.create_future()
         records = [effect.item["record"] for _, effect in writes if isinstance(effect, Put)]
         shard = ShardId(records[0].shard_id)

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from headrace.errors import LeaseLost
-from headrace.model import Put
+from headrace.operations import Put
 from headrace.ports import Refusal
 from headrace.testing.sink import RETRY_S, MemorySink
 

@@ -6,19 +6,24 @@ tables, 16 MB in all; what it could not process comes back in `UnprocessedItems`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from headrace.core.item_keys import key_of, stored_key
-from headrace.core.items import ItemError, attributes, careful_attributes
+from headrace.aws.statement_call import fault_of
+from headrace.aws.submission import Submission, Write
+from headrace.aws.write_request import ALL_DONE, Answered, TableKeys, Writes
+from headrace.core.item_keys import stored_key
+from headrace.core.items import attributes, careful_attributes
+from headrace.core.write_modes import WriteMode, insist
+from headrace.core.write_queue import Line
 from headrace.errors import Unavailable
-from headrace.model import Effect, Put
+from headrace.operations import Effect, Put
 
 TARGET: Final = "DynamoDB_20120810.BatchWriteItem"
 MOST_WRITES: Final = 25
-ALL_DONE: Final = frozenset({b'{"UnprocessedItems":{}}', b'{"UnprocessedItems": {}}', b"{}"})
+ALL_WRITTEN: Final = frozenset({b'{"UnprocessedItems":{}}', b'{"UnprocessedItems": {}}', b"{}"})
 """Answers that leave nothing unprocessed, and need not be parsed. Any other text must say so itself: a proxy's page is
 no proof that something was written."""
 
@@ -75,52 +80,46 @@ _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 
 
-class UnknownTableError(LookupError):
-    """The key attributes of a table have to be learned first."""
-
-
-class TableKeys(dict[str, tuple[str, ...]]):
-    """Key attributes by table."""
-
-    def __missing__(self, table: str) -> tuple[str, ...]:
-        raise UnknownTableError(table)
-
-
 class BatchWrites:
-    """Writes to `table`, and to whatever other tables effects name. `keys` holds the key attributes of known tables."""
+    """Implements `write_request.WriteRequest` for mode `put`."""
 
-    def __init__(self, table: str) -> None:
-        self.table = table
-        self.keys = TableKeys()
+    target = TARGET
+    is_ordered = False
 
-    def key(self, effect: Effect) -> Hashable:
-        """Equal for effects on one item. Raises ItemError when it has no key, UnknownTableError."""
-        item = effect.item if isinstance(effect, Put) else effect.key
-        if effect.table is None or effect.table == self.table:
-            return key_of(item, self.keys[self.table])
-        return effect.table, key_of(item, self.keys[effect.table])
+    def __init__(self, keys: TableKeys) -> None:
+        self._keys = keys
 
-    def encode(self, effects: Sequence[Effect]) -> bytes:
-        """The request body. Raises ValueError, TypeError or RecursionError when an effect cannot be encoded: see `fault`."""
+    def write(self, index: int, effect: Effect, submission: Submission, order: str) -> Write:  # noqa: ARG002 - the protocol's
+        """One put or delete. Raises UnknownTableError, ItemError, NotCarried."""
+        if type(effect) is not Put or effect.condition is not None:
+            insist(effect, WriteMode.PUT)
+        return Write(self._keys.key(effect), effect, submission, index)
+
+    def arrange(self, line: Line[Write]) -> None:
+        """The last one replaces what the others would have left."""
+
+    def encode(self, part: Writes) -> bytes:
+        """The request body. Raises ValueError, TypeError or RecursionError when a write cannot be encoded: see `fault`."""
+        effects = [line[-1].effect for line in part.values()]
         try:
-            return self._render(effects, attributes)
+            return _encode(self._batch(effects, attributes))
         except (TypeError, ValueError, RecursionError):
-            return self._render(effects, careful_attributes)
+            return _encode(self._batch(effects, careful_attributes))
 
-    def fault(self, effect: Effect) -> str | None:
-        """Why this effect cannot be encoded, without any value of it; None if it can."""
-        try:
-            self._render([effect], careful_attributes)
-        except ItemError as error:
-            return str(error)
-        except (TypeError, ValueError, RecursionError) as error:
-            return f"the item cannot be encoded ({type(error).__name__})"
-        return None
+    def fault(self, write: Write) -> str | None:
+        """Why this write cannot be encoded, without any value of it; None if it can."""
+        return fault_of(lambda: self._batch([write.effect], careful_attributes))
 
-    def unprocessed(self, answer: bytes) -> set[Hashable]:
-        """The keys of what has to be sent again. Raises Unavailable for an answer that makes no sense."""
-        if answer in ALL_DONE:
-            return set()
+    def read(self, part: Writes, answer: bytes) -> Answered:
+        """What has to be sent again. Raises Unavailable for an answer that makes no sense."""
+        if answer in ALL_WRITTEN:
+            return ALL_DONE
+        undone = self._unprocessed(answer)
+        if not undone.issubset(part):  # keys that were never sent: nothing of this answer is to be trusted
+            return Answered(later=part.keys())
+        return Answered(later=undone)
+
+    def _unprocessed(self, answer: bytes) -> set[Hashable]:
         try:
             return {
                 self._stored(table, undone)
@@ -130,16 +129,16 @@ class BatchWrites:
         except (msgspec.DecodeError, LookupError, ValueError, ArithmeticError) as error:
             raise Unavailable(f"BatchWriteItem: the answer makes no sense: {type(error).__name__}") from error
 
-    def _render(self, effects: Iterable[Effect], wrap: Callable[[Mapping[str, Any]], dict[str, Any]]) -> bytes:
+    def _batch(self, effects: Iterable[Effect], wrap: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Batch:
         tables: dict[str, list[PutRequest | DeleteRequest]] = {}
         for effect in effects:
-            requests = tables.setdefault(effect.table or self.table, [])
+            requests = tables.setdefault(effect.table or self._keys.default, [])
             if isinstance(effect, Put):
                 requests.append(PutRequest(Item(wrap(effect.item))))
             else:
                 requests.append(DeleteRequest(Key(wrap(effect.key))))
-        return _encode(Batch(tables))
+        return Batch(tables)
 
     def _stored(self, table: str, undone: Undone) -> Hashable:
-        key = stored_key(undone.attributes, self.keys[table])
-        return key if table == self.table else (table, key)
+        key = stored_key(undone.attributes, self._keys[table])
+        return key if table == self._keys.default else (table, key)

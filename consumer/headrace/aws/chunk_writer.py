@@ -1,42 +1,21 @@
 """One chunk of writes until every one is durable, refused, or no longer wanted.
 
-The happy path is one request. Everything else is a loop over what is left of the chunk: unprocessed items and failed
-requests are sent again after a backoff; a request that DynamoDB rejects is halved until the culprit stands alone.
+The happy path is one request. Everything else is a loop over what is left of the chunk: what was left undone and failed
+requests are sent again after a backoff; a request that DynamoDB rejects is halved until the culprit stands alone. How to
+ask and how to read the answer is the write mode's: `write_request`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
 
-from headrace.aws.batch_write import TARGET, BatchWrites
 from headrace.aws.channel import Poster
 from headrace.aws.patience import Patience
-from headrace.aws.submission import Write
-from headrace.core.write_queue import Chunk
+from headrace.aws.write_counts import WriteCounts
+from headrace.aws.write_request import ALL_DONE, Answered, WriteRequest, Writes
 from headrace.errors import AwsError, LeaseLost, Rejected, Throttled
 from headrace.model import Permit
-
-Writes: TypeAlias = Chunk[Write]
-
-
-@dataclass(slots=True)
-class WriteCounts:
-    """What a sink has done since it was made, for the metrics."""
-
-    requests: int = 0
-    request_bytes: int = 0
-    written: int = 0
-    """Durable writes, with those that a later write of their key replaced before they were sent."""
-    refused: int = 0
-    throttled: int = 0
-    """Requests refused as a whole for rate or capacity."""
-    unprocessed: int = 0
-    """Writes that came back in UnprocessedItems."""
-    failed: int = 0
-    """Requests that failed for any other reason and are tried again."""
 
 
 class ChunkWriter:
@@ -45,24 +24,27 @@ class ChunkWriter:
     def __init__(
         self,
         channel: Poster,
-        batches: BatchWrites,
+        request: WriteRequest,
         patience: Patience,
         counts: WriteCounts,
         release: Callable[[Iterable[Hashable]], None],
     ) -> None:
         self._channel = channel
-        self._batches = batches
+        self._request = request
         self._patience = patience
         self._counts = counts
         self._release = release
 
     async def write(self, chunk: Writes) -> None:
         """See the chunk through."""
+        for line in chunk.values():
+            if len(line) > 1:
+                self._request.arrange(line)
         parts, failures = [chunk], 0
         while parts:
             part = parts.pop()
             try:
-                left = await self._attempt(part)
+                answered = await self._attempt(part)
             except LeaseLost:
                 parts.extend(self._drop_unwanted(part))
                 continue
@@ -71,32 +53,43 @@ class ChunkWriter:
                 continue
             except AwsError as error:
                 self._note(error)
-                left, failures = part, failures + 1
+                failures += 1
+                later = part
             else:
-                failures = 1 if len(left) < len(part) else failures + 1
-            if left:
-                parts.append(left)
+                if answered is ALL_DONE:
+                    continue
+                later = self._sorted_out(part, answered, parts)
+                failures = 1 if len(later) < len(part) else failures + 1
+            if later:
+                parts.append(later)
                 await self._patience.wait(failures)
 
-    async def _attempt(self, part: Writes) -> Writes:
-        """One request; returns what it left undone and settles the rest."""
+    async def _attempt(self, part: Writes) -> Answered:
+        """One request; what it settled whole is settled."""
         body = self._encode(part)
         if not part:
-            return part
+            return ALL_DONE
         counts = self._counts
         counts.requests += 1
         counts.request_bytes += len(body)
-        answer = await self._channel.post(TARGET, body, _permit(part))
-        undone = self._batches.unprocessed(answer)
-        if not undone:
+        answered = self._request.read(part, await self._channel.post(self._request.target, body, _permit(part)))
+        if answered is ALL_DONE:
             self._settle(part)
-            return {}
-        counts.unprocessed += len(undone)
-        left = {key: line for key, line in part.items() if key in undone}
-        if len(left) < len(undone):  # keys that were never sent: trust nothing of this answer
-            return part
-        self._settle({key: line for key, line in part.items() if key not in undone})
-        return left
+        return answered
+
+    def _sorted_out(self, part: Writes, answered: Answered, parts: list[Writes]) -> Writes:
+        """Settle what is durable, refuse what is refused; what is left goes to `parts`, or is returned to wait first."""
+        for key, reason in answered.refused.items():
+            self._refuse(part, key, reason)
+        at_once = answered.at_once | answered.refused.keys()
+        open_keys = at_once | answered.later
+        self._settle({key: line for key, line in part.items() if key not in open_keys})
+        if next_ones := {key: line for key, line in part.items() if key in at_once}:
+            parts.append(next_ones)
+        self._counts.unprocessed += len(answered.later)
+        if answered.trouble is not None:
+            self._patience.complain(answered.trouble)
+        return {key: line for key, line in part.items() if key in answered.later}
 
     def _settle(self, part: Writes) -> None:
         written = 0
@@ -105,6 +98,7 @@ class ChunkWriter:
             for write in line:
                 write.submission.settle()
         self._counts.written += written
+        self._counts.folded += written - len(part)
         self._release(part)
 
     # --- what does not go well -----------------------------------------------------------------------------------------
@@ -113,9 +107,9 @@ class ChunkWriter:
         """The body; writes that cannot be encoded are refused and leave `part`, which may then be empty."""
         while part:
             try:
-                return self._batches.encode([line[-1].effect for line in part.values()])
+                return self._request.encode(part)
             except (TypeError, ValueError, RecursionError):
-                faults = {key: self._batches.fault(line[-1].effect) for key, line in part.items()}
+                faults = {key: self._request.fault(line[-1]) for key, line in part.items()}
                 if not any(faults.values()):
                     raise
             for key, reason in faults.items():

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never, cast
 from botocore.exceptions import ClientError
 
 from headrace.aws.session import Clients, lease_client, translated
+from headrace.aws.statement_call import StatementError, trouble
 from headrace.aws.statements import statement
-from headrace.errors import AwsError, Denied, NotFound, Rejected, Throttled, Unavailable
+from headrace.errors import AwsError, Rejected, Throttled
 from headrace.rows import (
     Absent,
     Applied,
@@ -46,9 +47,6 @@ Wire: TypeAlias = dict[str, Any]
 CONDITION_FAILED: Final = "ConditionalCheckFailed"
 PASSING: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 """Reasons of a cancelled transaction that say nothing about its conditions (API reference, CancellationReason)."""
-
-THROTTLED_STATEMENTS: Final = PASSING | {"RequestLimitExceeded"}
-"""Errors of one statement after which it was certainly not applied (API reference, BatchStatementError)."""
 
 
 class DynamoLeaseTable:
@@ -130,17 +128,10 @@ def _outcome(error: Mapping[str, Any] | None) -> Outcome | AwsError:
     """What became of one statement; its codes are short (API reference, BatchStatementError)."""
     if not error:
         return Applied({})
-    code, text = (
-        error.get("Code", ""),
-        f"dynamodb BatchExecuteStatement: {error.get('Code')}: {error.get('Message', '')}",
-    )
-    if code == CONDITION_FAILED:
+    if error.get("Code") == CONDITION_FAILED:
         return Refused(_row_or_none(error.get("Item")))
-    if code in THROTTLED_STATEMENTS:
-        return Throttled(text)
-    if code == "InternalServerError":
-        return Unavailable(text)
-    return {"AccessDenied": Denied, "ResourceNotFound": NotFound}.get(code, Rejected)(text)
+    told = StatementError(error.get("Code", ""), error.get("Message", ""))
+    return trouble(told) or Rejected(f"BatchExecuteStatement: {told.Code}: {told.Message}")
 
 
 def _cancelled(reasons: Iterable[Mapping[str, Any]]) -> TransactionRefused:

@@ -1,29 +1,40 @@
-"""The sink in mode `put`: BatchWriteItem, 25 writes a request, several requests in flight, no task or await per record.
+"""The sink in the modes `put`, `insert` and `latest`: 25 writes a request, several in flight, no task or await per record.
 
 `submit` only computes keys and queues. A fixed number of writer tasks take chunks of distinct keys, encode each chunk once
 and send it. What DynamoDB leaves undone (UnprocessedItems, throttling, an outage, a missing right or table) is sent again
-for as long as the submitter's permit holds; what it refuses is narrowed down to the one item. A repeat writes the same
-item again, which changes nothing.
+for as long as the submitter's permit holds; what it refuses is narrowed down to the one item. What a repeat does is the
+mode's: `batch_write`, `insert_statements`, `guarded_statements`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from headrace.aws.batch_write import MOST_WRITES, BatchWrites, UnknownTableError
+from headrace.aws.batch_write import MOST_WRITES, BatchWrites
 from headrace.aws.channel import Poster
-from headrace.aws.chunk_writer import ChunkWriter, WriteCounts
+from headrace.aws.chunk_writer import ChunkWriter
+from headrace.aws.guarded_statements import GuardedStatements
+from headrace.aws.insert_statements import InsertStatements
 from headrace.aws.key_schema import describe_keys
 from headrace.aws.patience import Patience
 from headrace.aws.submission import Submission, Write
+from headrace.aws.write_counts import WriteCounts
+from headrace.aws.write_request import TableKeys, UnknownTableError, WriteRequest
+from headrace.core.guarded import Guard
 from headrace.core.items import ItemError
+from headrace.core.record_order import nth
+from headrace.core.write_modes import NotCarried, WriteMode
 from headrace.core.write_queue import WriteQueue
 from headrace.errors import AwsError, Denied, NotFound, SettingsError
-from headrace.model import Effect, Permit
-from headrace.ports import Refusal
+from headrace.model import Permit
+from headrace.operations import Effect
+from headrace.ports import OrderOf, Refusal, unordered
 from headrace.tasks import TaskGroup
 
 if TYPE_CHECKING:
@@ -35,21 +46,48 @@ DEPTH: Final = 16
 SETTING: Final = "HEADRACE_SINK_TABLE"
 
 
+OWN_ORDER: Final = Guard("recordOrder")
+
+Stranger: TypeAlias = tuple[int, Effect, Submission, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRules:
+    """The serving table and how it is written. `guard` is for mode `latest`."""
+
+    table: str
+    mode: WriteMode = WriteMode.PUT
+    folds: bool = True
+    guard: Guard = OWN_ORDER
+
+
+def request_of(rules: SinkRules, keys: TableKeys, counts: WriteCounts) -> WriteRequest:
+    """How the mode speaks to DynamoDB."""
+    match rules.mode:
+        case WriteMode.INSERT:
+            return InsertStatements(keys, counts)
+        case WriteMode.LATEST:
+            return GuardedStatements(keys, counts, rules.guard)
+        case _:
+            return BatchWrites(keys)
+
+
 class ServingTable:
     """A Sink over one table; effects may name other tables. Nothing is written unless `run` is running."""
 
     def __init__(
-        self, channel: Poster, client: DynamoDBClient, table: str, patience: Patience, *, depth: int = DEPTH
+        self, channel: Poster, client: DynamoDBClient, rules: SinkRules, patience: Patience, *, depth: int = DEPTH
     ) -> None:
         self.counts = WriteCounts()
         self._client = client
         self._patience = patience
         self._depth = depth
-        self._batches = BatchWrites(table)
-        self._queue: WriteQueue[Write] = WriteQueue()
-        self._writer = ChunkWriter(channel, self._batches, patience, self.counts, self._release)
+        self._keys = TableKeys(rules.table)
+        self._request = request_of(rules, self._keys, self.counts)
+        self._queue: WriteQueue[Write] = WriteQueue(folds=rules.folds)
+        self._writer = ChunkWriter(channel, self._request, patience, self.counts, self._release)
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._strangers: list[tuple[int, Effect, Submission]] = []
+        self._strangers: list[Stranger] = []
         """Writes to tables whose keys are not known yet, in order."""
         self._stranger_came = asyncio.Event()
         self._open: set[Submission] = set()
@@ -58,7 +96,7 @@ class ServingTable:
     @property
     def key_attributes(self) -> tuple[str, ...]:
         """Names of the table's key attributes, partition key first. Empty before `check`."""
-        return self._batches.keys.get(self._batches.table, ())
+        return self._keys.get(self._keys.default, ())
 
     @property
     def waiting(self) -> int:
@@ -67,7 +105,7 @@ class ServingTable:
 
     async def check(self) -> None:
         """Learn the table's key. Raises SettingsError when it is not there, not readable or not ready; Throttled, Unavailable."""
-        table = self._batches.table
+        table = self._keys.default
         try:
             schema = await describe_keys(self._client, table)
         except NotFound as error:
@@ -76,9 +114,11 @@ class ServingTable:
             raise SettingsError(SETTING, table, str(error), "Allow dynamodb:DescribeTable on it") from error
         if not schema.is_writable:
             raise SettingsError(SETTING, table, f"the table is {schema.status}", "Start again when it is ACTIVE")
-        self._batches.keys[table] = schema.names
+        self._keys[table] = schema.names
 
-    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:
+    def submit(
+        self, writes: Sequence[tuple[int, Effect]], permit: Permit, order: OrderOf = unordered
+    ) -> asyncio.Future[Mapping[int, Refusal]]:
         """Queue the writes; see `ports.Sink`."""
         submission = Submission(len(writes), permit)
         if self._closed:
@@ -86,8 +126,9 @@ class ServingTable:
             return submission.future
         self._open.add(submission)
         submission.future.add_done_callback(lambda _: self._open.discard(submission))
-        for index, effect in writes:
-            self._queue_up(index, effect, submission)
+        orders = _orders(writes, order) if self._request.is_ordered else repeat("")
+        for (index, effect), place in zip(writes, orders, strict=False):
+            self._queue_up(index, effect, submission, place)
         self._wake()
         return submission.future
 
@@ -105,13 +146,13 @@ class ServingTable:
 
     # --- queue ---------------------------------------------------------------------------------------------------------
 
-    def _queue_up(self, index: int, effect: Effect, submission: Submission) -> None:
+    def _queue_up(self, index: int, effect: Effect, submission: Submission, order: str) -> None:
         try:
-            self._queue.push(Write(self._batches.key(effect), effect, submission, index))
+            self._queue.push(self._request.write(index, effect, submission, order))
         except UnknownTableError:
-            self._strangers.append((index, effect, submission))
+            self._strangers.append((index, effect, submission, order))
             self._stranger_came.set()
-        except ItemError as error:
+        except (ItemError, NotCarried) as error:
             self.counts.refused += 1
             submission.refuse(index, str(error))
 
@@ -160,17 +201,25 @@ class ServingTable:
     async def _learn(self) -> bool:
         """Learn the keys of the tables that are waited for and let their writes go on; False if some could not be."""
         learned: dict[str, tuple[str, ...]] = {}
-        for table in {effect.table or self._batches.table for _, effect, _ in self._strangers}:
+        for table in {effect.table or self._keys.default for _, effect, _, _ in self._strangers}:
             try:
                 learned[table] = (await describe_keys(self._client, table)).names
             except AwsError as error:
                 self._patience.complain(error)
         # No await from here on: a newer write to a table just learned must not come before those held here.
-        self._batches.keys.update(learned)
+        self._keys.update(learned)
         self._stranger_came.clear()
         held, self._strangers = self._strangers, []
-        for index, effect, submission in held:
+        for index, effect, submission, order in held:
             if submission.may_write():
-                self._queue_up(index, effect, submission)
+                self._queue_up(index, effect, submission, order)
         self._wake()
         return not self._strangers
+
+
+def _orders(writes: Sequence[tuple[int, Effect]], order: OrderOf) -> Iterator[str]:
+    """The place of each write: its record's, and among the writes of one record its own."""
+    for index, together in groupby(writes, key=itemgetter(0)):
+        place = order(index)
+        for number, _ in enumerate(together):
+            yield nth(place, number)

@@ -19,19 +19,19 @@ def statement(request: UpdateRow, table: str, wire: Callable[[Value], Wire]) -> 
     if request.discard:
         raise ValueError("PartiQL takes no members out of a set")
     values: list[Value] = [*request.assign.values(), request.key.pk, request.key.sk]
-    changes = [f"SET {_quoted(name)} = ?" for name in request.assign]
-    changes += [f"REMOVE {_quoted(name)}" for name in request.remove]
+    changes = [f"SET {quoted(name)} = ?" for name in request.assign]
+    changes += [f"REMOVE {quoted(name)}" for name in request.remove]
     conditions = [_condition(condition, values) for condition in request.conditions]
     where = " AND ".join(['"pk" = ?', '"sk" = ?', *conditions])
     return {
-        "Statement": f"UPDATE {_quoted(table)} {' '.join(changes)} WHERE {where}",
+        "Statement": f"UPDATE {quoted(table)} {' '.join(changes)} WHERE {where}",
         "Parameters": [wire(value) for value in values],
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
 
 
 def _condition(condition: Condition, values: list[Value]) -> str:
-    name = _quoted(condition.attribute)
+    name = quoted(condition.attribute)
     match condition:
         case Equals(_, value):
             values.append(value)
@@ -50,5 +50,11 @@ def _condition(condition: Condition, values: list[Value]) -> str:
             assert_never(condition)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as PartiQL takes it, whatever characters it holds."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as PartiQL takes it."""
+    return "'" + text.replace("'", "''") + "'"

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Mapping
 import msgspec
 
 from headrace.errors import LeaseLost
-from headrace.model import Effect, Permit
+from headrace.model import Permit
+from headrace.operations import Effect
 from headrace.ports import Refusal
 
 

@@ -15,15 +15,19 @@ from headrace.aws.destinations import open_destination, open_store
 from headrace.aws.key_schema import KeySchema, describe_keys
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.patience import Patience
-from headrace.aws.serving_table import ServingTable
+from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.aws.session import Clients
 from headrace.aws.tables import ensure_table
+from headrace.core.guarded import Guard
+from headrace.core.write_modes import WriteMode
 from headrace.errors import Denied, NotFound, SettingsError
 from headrace.flow.clock import SystemClock
 from headrace.flow.persist import persist
-from headrace.model import Effect, Permit, StreamDescription
-from headrace.ports import BatchHandler, DeadLetters, DeadLetterStore, Handler, Refusal, Sink
+from headrace.model import Permit, StreamDescription
+from headrace.operations import Effect
+from headrace.ports import BatchHandler, DeadLetters, DeadLetterStore, Handler, OrderOf, Refusal, Sink, unordered
 from headrace.settings import Settings
+from headrace.settings.groups import SinkSettings
 from headrace.tasks import TaskGroup
 
 if TYPE_CHECKING:
@@ -148,11 +152,17 @@ async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) ->
         open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
         TaskGroup() as tasks,
     ):
-        sink = ServingTable(channel, clients.dynamodb, settings.sink.table, Patience(clock, CHANCE), depth=depth)
+        sink = ServingTable(channel, clients.dynamodb, sink_rules(settings.sink), Patience(clock, CHANCE), depth=depth)
         await sink.check()
         writing = tasks.create_task(sink.run(), name="sink")
         yield sink
         writing.cancel()
+
+
+def sink_rules(settings: SinkSettings) -> SinkRules:
+    """How the sink's table is written. There has to be one."""
+    guard = Guard(settings.order_attribute, settings.order_by)
+    return SinkRules(settings.table or "", WriteMode(settings.mode), settings.fold, guard)
 
 
 def counts_of(sink: Sink) -> dict[str, int]:
@@ -163,7 +173,12 @@ def counts_of(sink: Sink) -> dict[str, int]:
 class NoTable:
     """Implements `ports.Sink` where no table is named: whatever is to be written is refused, and its record buried."""
 
-    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:  # noqa: ARG002 - the port's
+    def submit(
+        self,
+        writes: Sequence[tuple[int, Effect]],
+        permit: Permit,  # noqa: ARG002 - the port's
+        order: OrderOf = unordered,  # noqa: ARG002 - the port's
+    ) -> asyncio.Future[Mapping[int, Refusal]]:
         """Refuse them all."""
         answer: asyncio.Future[Mapping[int, Refusal]] = asyncio.get_running_loop().create_future()
         answer.set_result(

@@ -137,9 +137,10 @@ async def _work(worker: Worker, stop: asyncio.Event, description: StreamDescript
         )
         raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(replaced), mend) from replaced
     except OrderLost as lost:
-        mend = (
-            "Set the stream's record distribution strategy to USER_PARTITION_KEY, or HEADRACE_STREAM_ON_LOSS=continue "
-            "to read it without order"
+        mend = "Set the stream's record distribution strategy to USER_PARTITION_KEY, or " + (
+            "compare items by an attribute of theirs (HEADRACE_SINK_ORDER_BY)"
+            if settings.sink.needs_order
+            else "HEADRACE_STREAM_ON_LOSS=continue to read it without order"
         )
         raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(lost), mend) from lost
 
@@ -174,6 +175,7 @@ def _worker_rules(settings: Settings, description: StreamDescription, handler: H
         maximum_leases=settings.lease.maximum,
         deployment=settings.lease.deployment,
         on_loss=LossPolicy(settings.stream.on_loss),
+        needs_order=settings.sink.needs_order,
         stall_s=settings.lease.stall.total_seconds(),
     )
 

@@ -142,6 +142,7 @@ def _more(letter: DeadLetter, payload: Payload) -> dict[str, Any]:
         "log": [{"at": _instant(one.at), "records": one.records, "error": valid(one.error)} for one in letter.log],
         "worker": letter.worker,
         "epoch": letter.epoch,
+        "generation": letter.generation,
     }
     match payload:
         case Inline():
@@ -212,6 +213,7 @@ class _More(msgspec.Struct, rename="camel", kw_only=True):
     log: list[_Attempt]
     worker: str
     epoch: int
+    generation: int
     payload: str | None = None
     payload_object: str | None = None
     payload_cut: bool = False
@@ -253,6 +255,7 @@ def _letter(parsed: _Document, payload: bytes) -> DeadLetter:
         buried_at=parsed.timestamp,
         worker=WorkerId(more.worker),
         epoch=more.epoch,
+        generation=more.generation,
         stream_arn=batch.stream_arn,
         handler=more.handler,
         traceback=more.traceback,

@@ -35,6 +35,7 @@ def lease_of(row: Row) -> Lease:
         up_to_s=_number(row, "upTo"),
         wanted_by=_worker(row, "want"),
         shunned_by=_worker(row, "shun"),
+        generation=int(_number(row, "gen")),
     )
 
 
@@ -122,6 +123,8 @@ def fresh_row(new: NewLease, wall_s: float) -> dict[str, Value]:
     }
     if new.shard.parents:
         row["parents"] = frozenset(new.shard.parents)
+    if new.generation:
+        row["gen"] = new.generation
     if new.pending:
         row["pend"] = frozenset(new.pending)
     return row

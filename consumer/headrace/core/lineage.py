@@ -10,11 +10,15 @@ from headrace.model import AtTimestamp, Lease, Shard, ShardId, TrimHorizon
 
 @dataclass(frozen=True, slots=True)
 class NewLease:
-    """A lease row to make: `pending` are those parents that must be finished first."""
+    """A lease row to make: `pending` are those parents that must be finished first.
+
+    `generation` is one more than the greatest of its parents', 0 for a shard without parents.
+    """
 
     shard: Shard
     pending: frozenset[ShardId]
     start: TrimHorizon | AtTimestamp
+    generation: int = 0
 
 
 def missing_leases(
@@ -33,7 +37,10 @@ def missing_leases(
     missing = [s for s in listed.values() if s.shard_id not in leases and s.shard_id not in finished_long_ago]
     ordered = sorted(missing, key=lambda s: (_depth(s, listed), s.shard_id))
     coming = {s.shard_id for s in ordered}
-    return [NewLease(shard, _unfinished(shard.parents, leases, coming), start) for shard in ordered]
+    return [
+        NewLease(shard, _unfinished(shard.parents, leases, coming), start, generation_of(shard, listed, leases))
+        for shard in ordered
+    ]
 
 
 def doubtful(shards: Iterable[Shard], leases: Mapping[ShardId, Lease]) -> frozenset[ShardId]:
@@ -57,6 +64,21 @@ def generations(ordered: Iterable[NewLease]) -> list[list[NewLease]]:
         groups[-1].append(new)
         together.add(new.shard.shard_id)
     return groups
+
+
+def generation_of(shard: Shard, listed: Mapping[ShardId, Shard], leases: Mapping[ShardId, Lease]) -> int:
+    """One more than the greatest generation of its parents: their rows tell theirs, else their own parents do.
+
+    What is known of a parent that is neither leased nor listed is that there was one: it counts as generation 0.
+    """
+    greatest, generation = 0, 0
+    frontier = dict.fromkeys(shard.parents)
+    while frontier:
+        generation += 1
+        greatest = max(generation, greatest, *(generation + leases[p].generation for p in frontier if p in leases))
+        unknown = [listed[p] for p in frontier if p in listed and p not in leases]
+        frontier = dict.fromkeys(parent for one in unknown for parent in one.parents)
+    return greatest
 
 
 def _unfinished(

@@ -1,9 +1,9 @@
 """Which writes may be sent now: writes to one item key never overtake each other, and those that wait collapse.
 
 Pure bookkeeping, a handful of hash look-ups per write. A key is busy from the moment a write of it is taken until it is
-released; later writes of a busy key wait behind it as one line. Of a line only the last write is sent, since it replaces
-what the others would have left; when it is durable, all of them are. Should the last one be refused or no longer wanted,
-the one before it is sent in its place.
+released; later writes of a busy key wait behind it as one line. Where the queue folds, only one write of a line is sent,
+since it stands for what the others would have left; when it is durable, all of them are. Should it be refused or no longer
+wanted, the next one is sent in its place. Where it does not fold, they are sent one after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Keyed(Protocol):
 W = TypeVar("W", bound=Keyed)
 
 Line: TypeAlias = list[W]
-"""Writes to one key in the order of submission; never empty in a chunk. The last one counts."""
+"""Writes to one key in the order of submission; never empty in a chunk. The last one is sent."""
 
 Chunk: TypeAlias = dict[Hashable, Line[W]]
 """What goes into one request: a line for each of its keys."""
@@ -33,7 +33,8 @@ Chunk: TypeAlias = dict[Hashable, Line[W]]
 class WriteQueue(Generic[W]):
     """First come, first served, except for keys that are busy."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, folds: bool = True) -> None:
+        self._folds = folds
         self._new: deque[W] = deque()
         self._busy: set[Hashable] = set()
         """Keys taken and not released, and those whose line is in `_next`."""
@@ -67,7 +68,7 @@ class WriteQueue(Generic[W]):
             if key not in busy:
                 busy.add(key)
                 chunk[key] = [write]
-            elif key in chunk:
+            elif self._folds and key in chunk:
                 chunk[key].append(write)
             else:
                 self._behind.setdefault(key, []).append(write)
@@ -82,5 +83,8 @@ class WriteQueue(Generic[W]):
             line = self._behind.pop(key, None)
             if line is None:
                 self._busy.discard(key)
-            else:
+            elif self._folds or len(line) == 1:
                 self._next.append(line)
+            else:
+                self._next.append(line[:1])
+                self._behind[key] = line[1:]

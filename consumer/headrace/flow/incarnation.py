@@ -59,6 +59,8 @@ class WorkerRules:
     deployment: str = ""
     stall_s: float = 300.0
     on_loss: LossPolicy = LossPolicy.HALT
+    needs_order: bool = False
+    """Whether the sink compares records by their order, so that without one nothing may be written."""
 
 
 class Incarnation:

@@ -31,10 +31,11 @@ REMIND_EVERY_S: Final = 60.0
 class Losses:
     """What is known of the stream as it is today, and what follows from it; one per worker."""
 
-    def __init__(self, ports: Ports, description: StreamDescription, policy: LossPolicy) -> None:
+    def __init__(self, ports: Ports, description: StreamDescription, policy: LossPolicy, *, needs_order: bool) -> None:
         self.description = description
         self._ports = ports
         self._policy = policy
+        self._needs_order = needs_order
         self._kept_order = True
 
     @property
@@ -51,7 +52,7 @@ class Losses:
                 f"the stream {description.name} created {self.description.created} is gone; the stream of that name "
                 f"today was created {description.created}"
             )
-        if not description.keeps_key_order and not self.continues:
+        if not description.keeps_key_order and (self._needs_order or not self.continues):
             raise OrderLost(f"the stream {description.name} spreads records whatever their partition keys")
         if self._kept_order and not description.keeps_key_order:
             self._tell(Loss.ORDER)

@@ -41,7 +41,7 @@ class Worker:
         order by key; unless it is to go on with what is left.
         """
         while not stop.is_set():
-            losses = Losses(self._ports, description, self._rules.on_loss)
+            losses = Losses(self._ports, description, self._rules.on_loss, needs_order=self._rules.needs_order)
             losses.accept(description)
             discovery = Discovery(self._ports, self._rules.stream, losses)
             if not await unless_stopped(stop, discovery.open(description, self._rules.start), "open"):

@@ -17,7 +17,8 @@ from headrace.handlers.loading import batch_reader, find
 from headrace.handlers.outcomes import MARSHAL_ERROR, Raised, Unserializable, Wrote
 from headrace.handlers.payloads import Reader
 from headrace.handlers.wire import BatchCall, FromChild, Unusable
-from headrace.model import Effect, Record
+from headrace.model import Record
+from headrace.operations import Effect
 
 Raises = Callable[[Exception], Raised]
 

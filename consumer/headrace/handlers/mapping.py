@@ -17,7 +17,8 @@ from headrace.core.items import N, decode_payload
 from headrace.errors import Reject, SettingsError
 from headrace.handlers import templates
 from headrace.handlers.payloads import json_object, not_json
-from headrace.model import Put, Record
+from headrace.model import Record
+from headrace.operations import Put
 from headrace.ports import Handler
 
 Step: TypeAlias = Callable[[dict[str, Any], Record], None]

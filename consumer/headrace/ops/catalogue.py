@@ -131,9 +131,9 @@ SINK_REQUESTS = Metric(
 SINK_WRITES = Metric(
     "headrace_sink_writes_total",
     "counter",
-    "Single writes: durable, refused for good, and left unprocessed, which are sent again.",
+    "Single writes: settled (durable, or one of the next three), not sent because another write of the item stood for them, there already, overtaken by a newer one; refused for good; left unprocessed, which are sent again.",
     ("stream", "result"),
-    values=("written", "refused", "unprocessed"),
+    values=("written", "folded", "duplicates", "stale", "refused", "unprocessed"),
     is_asked_for=True,
 )
 

@@ -150,6 +150,7 @@ def conflicts(settings: Settings) -> Iterator[Problem]:
     yield from _handler_conflicts(settings)
     yield from _item_conflicts(settings)
     yield from _table_conflicts(settings)
+    yield from _mode_conflicts(settings)
     try:
         _ = settings.timing
     except ValueError as error:
@@ -193,6 +194,15 @@ def _item_conflicts(settings: Settings) -> Iterator[Problem]:
         )
     elif item.ttl_after is not None and not item.ttl_attribute:
         yield Problem(("item", "ttl_after"), "says when items expire but not where to write it", "Set item.ttl_attribute as well")  # fmt: skip
+
+
+def _mode_conflicts(settings: Settings) -> Iterator[Problem]:
+    sink = settings.sink
+    if sink.mode != "latest":
+        for name in sorted(sink.model_fields_set & {"order_by", "order_attribute"}):
+            yield Problem(("sink", name), f"has no effect in mode {sink.mode}", "Remove it, or set sink.mode to latest")
+    elif sink.order_by == sink.order_attribute:
+        yield Problem(("sink", "order_by"), "is the attribute that keeps the record's order", "Name an attribute of yours, or another sink.order_attribute")  # fmt: skip
 
 
 def _table_conflicts(settings: Settings) -> Iterator[Problem]:

@@ -34,7 +34,8 @@ from headrace.flow.incarnation import WorkerRules
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import LaneRules, ShardRules
 from headrace.handlers.in_process import in_process
-from headrace.model import DeadLetter, Effect, Record, ShardId, TrimHorizon
+from headrace.model import DeadLetter, Record, ShardId, TrimHorizon
+from headrace.operations import Effect
 from headrace.ports import BatchContext, BatchHandler, Handler, Ports
 from headrace.testing.aside import SameLoop
 from headrace.testing.clock import LoopClock

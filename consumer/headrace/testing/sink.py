@@ -11,8 +11,9 @@ from typing import Any, Final, TypeAlias
 from headrace.core.item_keys import ItemKey, key_of
 from headrace.core.items import ItemError, careful_attributes
 from headrace.errors import LeaseLost
-from headrace.model import Effect, Permit, Put
-from headrace.ports import Refusal
+from headrace.model import Permit
+from headrace.operations import Effect, Put
+from headrace.ports import OrderOf, Refusal, unordered
 
 TABLE: Final = "serving-table"
 """Where effects go that name no table."""
@@ -65,7 +66,12 @@ class MemorySink:
         """The next `times` attempts to write are throttled; each is made again after RETRY_S."""
         self._failures += times
 
-    def submit(self, writes: Sequence[tuple[int, Effect]], permit: Permit) -> asyncio.Future[Mapping[int, Refusal]]:
+    def submit(
+        self,
+        writes: Sequence[tuple[int, Effect]],
+        permit: Permit,
+        order: OrderOf = unordered,  # noqa: ARG002 - it keeps everything
+    ) -> asyncio.Future[Mapping[int, Refusal]]:
         """Write everything after the latency, if the permit holds then."""
         loop = asyncio.get_running_loop()
         waiting = Waiting(tuple(writes), permit, loop.create_future())

@@ -150,6 +150,7 @@ class Burial:
             request_id=cause.request_id,
             is_function_error=cause.is_function_error,
             log=cause.log,
+            generation=self._term.lease.generation,
         )
 
     def _destination_failed(self, _error: AwsError) -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from headrace.core.attempt_log import extended
+from headrace.core.record_order import order_of
 from headrace.core.tracker import Span
 from headrace.core.verdict import RECORD_AGE_EXCEEDED
 from headrace.flow.delivery.burial import Cause
-from headrace.model import Effect, FailedAttempt, Record
+from headrace.model import FailedAttempt, Record
+from headrace.operations import Effect
 from headrace.ports import Refusal
 
 Writes: TypeAlias = list[tuple[int, Effect]]
@@ -23,6 +25,7 @@ class Consignment:
 
     span: Span
     records: dict[int, Record]
+    generation: int
     answer: asyncio.Future[Mapping[int, Refusal]] | None = None
     causes: dict[int, Cause] = field(default_factory=dict)
     left_out: set[int] = field(default_factory=set)
@@ -32,6 +35,10 @@ class Consignment:
     def uncalled(self) -> set[int]:
         """Those that need no call of the handler."""
         return self.left_out | self.causes.keys()
+
+    def order_of(self, index: int) -> str:
+        """The place of a record among all of its key."""
+        return order_of(self.generation, self.records[index])
 
     def is_asked_again(self, index: int) -> bool:
         """Whether a record waits behind others of its key although it is too old: its age is asked for in its turn."""

@@ -18,6 +18,7 @@ from headrace.core.answers import (
     rejected,
 )
 from headrace.core.effects import effects_of, is_writes
+from headrace.core.record_order import order_at
 from headrace.core.verdict import WRITE_REFUSED, AskedToReject, AskedToRetry, Raised
 from headrace.errors import LeaseLost, NotCalled
 from headrace.flow.delivery.consignment import Writes
@@ -25,7 +26,7 @@ from headrace.flow.handler_errors import Told, failure_of, let_through
 from headrace.flow.permitted import while_permitted
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import Record, WindowCall
+from headrace.model import Checkpoint, Record, WindowCall
 from headrace.ports import BatchContext, BatchHandler
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Invoker:
         self._handler = handler
         self._name = f"{term.lease.shard_id}-call"
         self._writing = 0
+        self._newest = term.lease.checkpoint
         self._look_s = place.rules.call_timeout_s / 2
         """Between two looks at the trust: it permits nothing for longer than this before it ends."""
 
@@ -72,7 +74,7 @@ class Invoker:
             self._term.insist()
             return Invocation(request_id, _failure(error))
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
-        refused = await self._write([(0, effect) for effect in writes]) if writes else None
+        refused = await self._write([(0, effect) for effect in writes], records) if writes else None
         return Invocation(request_id, refused or self._read(returned, records), returned)
 
     def _read(self, returned: Any, records: Sequence[Record]) -> Answer:
@@ -81,12 +83,18 @@ class Invoker:
             return read_text(returned, numbers, self._reports)
         return Success() if is_writes(returned) else read_value(returned, numbers, self._reports)
 
-    async def _write(self, writes: Writes) -> WholeFailure | None:
+    async def _write(self, writes: Writes, records: Sequence[Record]) -> WholeFailure | None:
+        """Write for a batch as a whole: its newest record stands for it, and for a window's last call the one before."""
+        if records:
+            self._newest = max(
+                self._newest, Checkpoint.at(records[-1].sequence_number, records[-1].sub_sequence_number)
+            )
+        order = order_at(self._term.lease.generation, self._newest)
         await self._in_flight.reserve(len(writes), lambda: self._writing > 0)
         self._writing += 1
         try:
             self._term.insist()
-            refusals = await self._ports.sink.submit(writes, self._term.permits)
+            refusals = await self._ports.sink.submit(writes, self._term.permits, lambda _: order)
         finally:
             self._writing -= 1
             self._in_flight.release(len(writes))

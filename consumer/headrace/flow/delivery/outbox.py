@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count
 from typing import TypeAlias
 
+from headrace.core.record_order import order_of
 from headrace.flow.delivery.burial import Cause
 from headrace.flow.delivery.consignment import Waiting, Writes
 from headrace.flow.delivery.settlement import Settlement
@@ -52,7 +53,8 @@ class Outbox:
         except BaseException:
             self._in_flight.release(len(writes))
             raise
-        answer = self._sink.submit(writes, self._term.permits)
+        generation = self._term.lease.generation
+        answer = self._sink.submit(writes, self._term.permits, lambda _: order_of(generation, record.record))
         self._answers.add(answer)
         answer.add_done_callback(partial(self._answered, record, len(writes)))
 

@@ -20,7 +20,7 @@ import msgspec
 from headrace.core.batching import Batcher
 from headrace.core.effects import effects_of
 from headrace.core.parking import Parking
-from headrace.core.tracker import Tracker
+from headrace.core.tracker import Span, Tracker
 from headrace.core.verdict import (
     Bury,
     RetryAfter,
@@ -34,7 +34,8 @@ from headrace.flow.delivery.sieve import Sieve
 from headrace.flow.handler_errors import failure_of
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import FailedAttempt, Instant, Put, Record
+from headrace.model import FailedAttempt, Instant, Record
+from headrace.operations import Put
 from headrace.ports import Handler, Refusal
 
 SUBMISSIONS: Final = 16
@@ -128,7 +129,7 @@ class RecordDelivery:
         await self._in_flight.reserve(len(records), self._has_writes_under_way)
         try:
             self._term.insist()
-            submission = Consignment(self._tracker.admit(records), dict(enumerate(records)))
+            submission = self._consign(self._tracker.admit(records), dict(enumerate(records)))
             started = self._ports.clock.now()
             sifted = self._sieve.sift(submission.records)
             submission.causes.update(sifted.causes)
@@ -140,6 +141,9 @@ class RecordDelivery:
             self._in_flight.release(len(records))
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
         await self._submit(submission, writes)
+
+    def _consign(self, span: Span, records: dict[int, Record]) -> Consignment:
+        return Consignment(span, records, self._term.lease.generation)
 
     async def _hold(self, submission: Consignment) -> None:
         """Records of parked keys follow those that were buried before them."""
@@ -196,7 +200,7 @@ class RecordDelivery:
         while key in self._parking:
             self._term.insist()
             waiting = self._parking.head(key)
-            submission = Consignment(waiting.span, {waiting.index: waiting.record})
+            submission = self._consign(waiting.span, {waiting.index: waiting.record})
             if await self._parked.holds(waiting.record):
                 submission.causes[waiting.index] = Cause.key_parked()
                 writes: Writes = []
@@ -256,7 +260,7 @@ class RecordDelivery:
     async def _submit(self, submission: Consignment, writes: Writes) -> None:
         if writes:
             self._term.insist()
-            submission.answer = self._ports.sink.submit(writes, self._term.permits)
+            submission.answer = self._ports.sink.submit(writes, self._term.permits, submission.order_of)
             self._answers.add(submission.answer)
             self._in_flight.release(-len(writes))
             submission.answer.add_done_callback(partial(self._answered, len(writes)))

@@ -12,11 +12,13 @@ import msgspec
 from headrace.core.answers import NotInvoked, PartialFailure, Reports, Success, WholeFailure, read_text, read_value
 from headrace.core.attempt_log import extended
 from headrace.core.effects import effects_of, is_writes
+from headrace.core.record_order import order_of
 from headrace.core.verdict import REJECTED, RETRY_ATTEMPTS_EXHAUSTED, WRITE_REFUSED, AskedToReject
 from headrace.errors import LeaseLost, NotCalled
 from headrace.flow.handler_errors import LONGEST_MESSAGE, Told, failure_of, let_through
 from headrace.flow.permitted import while_permitted
-from headrace.model import DeadLetter, Effect, FailedAttempt, Permit, Record
+from headrace.model import DeadLetter, FailedAttempt, Permit, Record
+from headrace.operations import Effect
 from headrace.ports import BatchContext, BatchHandler, Clock, Handler, Sink
 
 LOOK_S: Final = 1.0
@@ -52,11 +54,11 @@ class Redelivery:
         """
         if not self.permit():
             raise LeaseLost("this redrive has lost its turn to another one")
-        failed = await self._call(msgspec.structs.replace(letter.record, attempt=1), str(uuid.uuid4()))
+        failed = await self._call(letter, str(uuid.uuid4()))
         return None if failed is None else self._again(letter, failed)
 
-    async def _call(self, record: Record, request_id: str) -> Failed | None:
-        handler = self.handler
+    async def _call(self, letter: DeadLetter, request_id: str) -> Failed | None:
+        handler, record = self.handler, msgspec.structs.replace(letter.record, attempt=1)
         try:
             if isinstance(handler, BatchHandler):
                 returned = await self._permitted(handler.call([record], BatchContext(request_id)))
@@ -71,7 +73,7 @@ class Redelivery:
             return _raised(error, request_id)
         if isinstance(handler, BatchHandler) and not is_writes(returned):
             return self._read(returned, record, request_id)
-        return await self._write(effects) if effects else None
+        return await self._write(effects, order_of(letter.generation, record)) if effects else None
 
     async def _permitted(self, work: Awaitable[Any]) -> Any:
         return await while_permitted(work, self.permit, LOOK_S, "redelivery")
@@ -91,8 +93,8 @@ class Redelivery:
             case answer:
                 assert_never(answer)
 
-    async def _write(self, effects: Sequence[Effect]) -> Failed | None:
-        refusals = await self.sink.submit([(0, effect) for effect in effects], self.permit)
+    async def _write(self, effects: Sequence[Effect], order: str) -> Failed | None:
+        refusals = await self.sink.submit([(0, effect) for effect in effects], self.permit, lambda _: order)
         if not refusals:
             return None
         return Failed(WRITE_REFUSED, Told("", next(iter(refusals.values())).reason[:LONGEST_MESSAGE]))

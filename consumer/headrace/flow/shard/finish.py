@@ -79,7 +79,8 @@ class Finish:
         mine = self._term.lease.shard_id
         others = {p: await self._lease(p) for p in child.parents if p != mine}
         there = {p: lease for p, lease in others.items() if lease is not None}
-        return NewLease(child, child_pending(child, mine, there), TrimHorizon())
+        generation = 1 + max(lease.generation for lease in (self._term.lease, *there.values()))
+        return NewLease(child, child_pending(child, mine, there), TrimHorizon(), generation)
 
     async def _lease(self, shard: ShardId) -> Lease | None:
         key = leases.lease_key(self._stream, shard)

@@ -1,0 +1,107 @@
+"""Mode `insert`: 25 PartiQL INSERTs a request. An item that is there is never touched.
+
+An INSERT of a key that exists is refused by itself (`DuplicateItem`; developer guide, "PartiQL insert statements"), which
+is what a repeat of a record should meet: it is counted, and the write is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Final
+
+import msgspec
+
+from headrace.aws import statement_call
+from headrace.aws.statement_call import (
+    DUPLICATE,
+    Call,
+    Names,
+    Statement,
+    Wrap,
+    careful,
+    fault_of,
+    item_of,
+    text_json,
+    trouble,
+    wrapped,
+)
+from headrace.aws.statements import literal, quoted
+from headrace.aws.submission import Submission, Write
+from headrace.aws.write_counts import WriteCounts
+from headrace.aws.write_request import ALL_DONE, Answered, TableKeys, Writes
+from headrace.core.write_modes import WriteMode, insist
+from headrace.core.write_queue import Line
+from headrace.errors import AwsError
+from headrace.operations import Effect
+
+MOST_SHAPES: Final = 4096
+"""Texts kept, one for each table and tuple of names."""
+
+
+class InsertStatements:
+    """Implements `write_request.WriteRequest` for mode `insert`."""
+
+    target = statement_call.TARGET
+    is_ordered = False
+
+    def __init__(self, keys: TableKeys, counts: WriteCounts) -> None:
+        self._keys = keys
+        self._counts = counts
+        self._texts: dict[tuple[str, Names], msgspec.Raw] = {}
+
+    def write(self, index: int, effect: Effect, submission: Submission, order: str) -> Write:  # noqa: ARG002 - the protocol's
+        """One insert. Raises UnknownTableError, ItemError, NotCarried."""
+        insist(effect, WriteMode.INSERT)
+        return Write(self._keys.key(effect), effect, submission, index)
+
+    def arrange(self, line: Line[Write]) -> None:
+        """The first of several is the one that the table would keep."""
+        line.reverse()
+
+    def encode(self, part: Writes) -> bytes:
+        """The request body. Raises ValueError, TypeError or RecursionError when a write cannot be encoded: see `fault`."""
+        effects = [line[-1].effect for line in part.values()]
+        try:
+            return statement_call.encode([self._statement(effect, wrapped) for effect in effects])
+        except (TypeError, ValueError, RecursionError):
+            return statement_call.encode([self._statement(effect, careful) for effect in effects])
+
+    def fault(self, write: Write) -> str | None:
+        """Why this write cannot be encoded, without any value of it; None if it can."""
+        return fault_of(lambda: Call([self._statement(write.effect, careful)]))
+
+    def read(self, part: Writes, answer: bytes) -> Answered:
+        """Which are to be sent again, or refused. Raises Unavailable for an answer that makes no sense."""
+        later: set[Hashable] = set()
+        refused: dict[Hashable, str] = {}
+        found: AwsError | None = None
+        for key, response in zip(part, statement_call.read(answer, len(part)), strict=True):
+            error = response.Error
+            if error is None:
+                continue
+            if error.Code == DUPLICATE:
+                self._counts.duplicates += 1
+            elif (passing := trouble(error)) is not None:
+                later.add(key)
+                found = passing
+            else:
+                refused[key] = error.Message or error.Code
+        return Answered(later=later, refused=refused, trouble=found) if later or refused else ALL_DONE
+
+    def _statement(self, effect: Effect, wrap: Wrap) -> Statement:
+        names, values = wrap(item_of(effect))
+        table = effect.table or self._keys.default
+        text = self._texts.get((table, names))
+        return Statement(self._make(table, names) if text is None else text, values)
+
+    def _make(self, table: str, names: Names) -> msgspec.Raw:
+        if len(self._texts) >= MOST_SHAPES:
+            self._texts.clear()
+        text = self._texts[table, names] = text_json(insert_text(table, names), names)
+        return text
+
+
+def insert_text(table: str, names: Names) -> str:
+    """The statement that inserts an item with these attributes."""
+    pairs = ", ".join(f"{literal(name)}: ?" for name in names)
+    return f"INSERT INTO {quoted(table)} VALUE {{{pairs}}}"
