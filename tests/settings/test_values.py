@@ -127,6 +127,15 @@ def test_what_this_version_cannot_do_yet_is_said_plainly(name, value, only):
     assert f"this version supports {only} only" in problem(**{name: value})
 
 
+def test_an_order_of_items_is_refused_where_the_mode_compares_none():
+    """Never accepted and ignored."""
+    assert "has no effect in mode put" in problem(SINK_ORDER_BY="at")
+    assert "has no effect in mode insert" in problem(SINK_MODE="insert", SINK_ORDER_ATTRIBUTE="at")
+    assert "keeps the record's order" in problem(SINK_MODE="latest", SINK_ORDER_BY="recordOrder")
+    assert settings(SINK_MODE="latest", SINK_ORDER_BY="at").sink.order_by == "at"
+    assert settings(SINK_ORDER_ATTRIBUTE="recordOrder").sink.mode == "put"
+
+
 def test_a_table_has_one_use():
     """Results, leases and dead letters written over each other would be a disaster found late."""
     assert problem(SINK_TABLE="orders").startswith("HEADRACE_SINK_TABLE = 'orders': is the lease table")

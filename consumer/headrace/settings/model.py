@@ -199,7 +199,9 @@ def _item_conflicts(settings: Settings) -> Iterator[Problem]:
 def _mode_conflicts(settings: Settings) -> Iterator[Problem]:
     sink = settings.sink
     if sink.mode != "latest":
-        for name in sorted(sink.model_fields_set & {"order_by", "order_attribute"}):
+        for name in ("order_by", "order_attribute"):
+            if getattr(sink, name) == groups.SinkSettings.model_fields[name].default:
+                continue
             yield Problem(("sink", name), f"has no effect in mode {sink.mode}", "Remove it, or set sink.mode to latest")
     elif sink.order_by == sink.order_attribute:
         yield Problem(("sink", "order_by"), "is the attribute that keeps the record's order", "Name an attribute of yours, or another sink.order_attribute")  # fmt: skip
