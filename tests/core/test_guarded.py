@@ -59,6 +59,8 @@ def test_each_refusal_has_its_own_next_step():
     assert met({"at": {"N": "7"}, "o": {"S": "4"}}, BY, "5", N("7.0")) == Ask(Form.TIE)
     assert met({"at": {"N": "7"}}, BY, "5", N("7")) == Stale()
     assert isinstance(met({"at": {"S": "7"}, "o": {"S": "4"}}, BY, "5", N("7")), Refuse)
+    assert isinstance(met({"o": {"N": "4"}}, OWN, "5", None), Refuse)
+    assert isinstance(met({"at": {"N": "7"}, "o": {"N": "4"}}, BY, "5", N("7")), Refuse)
 
 
 @pytest.mark.parametrize("item", [{}, {"at": None}, {"at": [1]}, {"at": True}, {"at": b"x"}, {"at": 1, "o": "x"}])

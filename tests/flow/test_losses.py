@@ -251,6 +251,16 @@ async def test_a_stream_without_order_by_key_is_refused_at_the_start():
             await f.members.pop("w").task
 
 
+async def test_a_sink_that_compares_records_by_their_order_refuses_such_a_stream_under_any_policy():
+    """With `continue` too: an older record could win for good."""
+    async with a_fleet() as f:
+        spread(f)
+        f.start("w", needs_order=True, **CONTINUE)
+        await asyncio.sleep(1)
+        with pytest.raises(OrderLost, match="partition keys"):
+            await f.members.pop("w").task
+
+
 async def test_a_stream_that_gives_its_order_up_while_it_is_read_ends_the_worker():
     """The strategy may be switched at any time."""
     async with a_fleet() as f:

@@ -1,19 +1,21 @@
 """Mode `latest`: 25 guarded PartiQL statements a request. An older record never replaces a newer one.
 
 An item carries the order of the record that wrote it; see `core.guarded` for the walk of a write. In the steady state,
-with keys that this worker has written before, a write is one UPDATE.
+with keys that this worker wrote last, a write is one UPDATE of what it is known to be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, Final, assert_never
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, assert_never
 
 from headrace.aws import statement_call
-from headrace.aws.guarded_texts import Shape, Shapes
+from headrace.aws.guarded_texts import Shape
 from headrace.aws.statement_call import (
     CONDITION_FAILED,
     DUPLICATE,
+    MOST_SHAPES,
     Call,
     Statement,
     StatementAnswer,
@@ -32,11 +34,14 @@ from headrace.core.items import N, S
 from headrace.core.known_items import KnownItems
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
-from headrace.errors import AwsError
+from headrace.errors import AwsError, Unavailable
 from headrace.operations import Effect
 
 MOST_TURNS: Final = 6
 """Answers in a row that change the form before a write waits: somebody else makes and deletes the same item."""
+
+MOST_TRIMMED: Final = 25
+"""Attributes taken away by one statement, whose text is limited."""
 
 SURE: Final = 16
 """How far the count of new and known keys goes to either side: so many surprises turn the guess."""
@@ -48,9 +53,19 @@ class GuardedWrite(Write, gc=False, eq=False):
     order: str
     by: S | N | None
     form: Form | None = None
+    expected: str = ""
+    """The order that the item is known to have; for `Form.REPLACE`."""
     turns: int = 0
     surplus: tuple[str, ...] = ()
     shape: Shape | None = None
+
+
+class Known(NamedTuple):
+    """What is known of an item: the order that was written last, its rank, and the names of its attributes."""
+
+    order: str
+    rank: tuple[str, Any, str]
+    names: tuple[str, ...]
 
 
 class GuardedStatements:
@@ -63,7 +78,7 @@ class GuardedStatements:
         self._keys = keys
         self._counts = counts
         self._guard = guard
-        self._shapes = Shapes(keys, guard)
+        self._shape_of = lru_cache(MOST_SHAPES)(lambda table, names: Shape(table, names, keys[table], guard))
         self._known = KnownItems()
         self._newness = 0
         """Of keys not known here: positive while most of them turned out to be new."""
@@ -101,18 +116,21 @@ class GuardedStatements:
 
     def _statement(self, write: GuardedWrite, wrap: Wrap) -> Statement:
         names, values = wrap(item_of(write.effect))
-        write.shape = shape = self._shapes.of(write.effect.table or self._keys.default, names)
+        write.shape = shape = self._shape_of(write.effect.table or self._keys.default, names)
         if write.form is None:
             write.form = self._first_form(write, shape)
-        return shape.statement(write.form, values, write.order, write.by, write.surplus)
+        if write.form is Form.TRIM:
+            return shape.trim(write.surplus[:MOST_TRIMMED], values, S(write.order))
+        return shape.statement(write.form, values, S(write.order), _compared(write))
 
     def _first_form(self, write: GuardedWrite, shape: Shape) -> Form:
-        known = self._known.get(write.key)
+        known: Known | None = self._known.get(write.key)
         if known is None:
             return Form.INSERT if self._newness > 0 else Form.UPDATE
-        # With an order of the user's, other shards may write the same item, and with other attributes.
-        is_mine = known == (write.submission.permit, shape.names) and write.by is None
-        return Form.REPLACE if is_mine else Form.UPDATE
+        if known.names != shape.names or known.rank >= _rank(write):
+            return Form.UPDATE
+        write.expected = known.order
+        return Form.REPLACE
 
     # --- read ----------------------------------------------------------------------------------------------------------
 
@@ -135,9 +153,10 @@ class GuardedStatements:
             self._guess(1)
         elif write.form is Form.UPDATE:
             self._guess(-1)
-        if write.form is not Form.TRIM and response.Item and self._trims(key, write, response.Item.keys(), reading):
-            return
-        self._done(key, write)
+        if write.form is Form.TRIM:
+            self._trims(key, write, write.surplus[MOST_TRIMMED:], reading)
+        else:
+            self._trims(key, write, self._surplus(write, response.Item), reading)
 
     def _met(self, key: Hashable, write: GuardedWrite, stored: guarded.Stored | None, reading: _Reading) -> None:
         if write.form is Form.TRIM:
@@ -149,8 +168,7 @@ class GuardedStatements:
                 self._counts.stale += 1
             case Same():
                 self._counts.duplicates += 1
-                if not (stored and self._trims(key, write, stored.keys(), reading)):
-                    self._done(key, write)
+                self._trims(key, write, self._surplus(write, stored), reading)
             case Refuse(reason=reason):
                 reading.refused[key] = reason
             case step:
@@ -163,18 +181,23 @@ class GuardedStatements:
             self._guess(-1)
         write.form = form
         write.turns += 1
-        (reading.later if write.turns % MOST_TURNS == 0 else reading.at_once).add(key)
+        if write.turns % MOST_TURNS:
+            reading.at_once.add(key)
+        else:
+            reading.later.add(key)
+            reading.trouble = Unavailable(f"an item is there and is not, {write.turns} times in a row")
 
-    def _trims(self, key: Hashable, write: GuardedWrite, before: Any, reading: _Reading) -> bool:
-        """Whether the item before had attributes that this one does not have: they are taken away next."""
-        surplus = tuple(sorted(before - _shape(write).all_names))
+    def _surplus(self, write: GuardedWrite, before: Mapping[str, Any] | None) -> tuple[str, ...]:
+        """Attributes of the item before that this one does not have."""
+        return tuple(sorted(before.keys() - _shape(write).all_names)) if before else ()
+
+    def _trims(self, key: Hashable, write: GuardedWrite, surplus: tuple[str, ...], reading: _Reading) -> None:
+        """The item is there; what is left of the one before is taken away next."""
         if surplus:
             write.form, write.surplus = Form.TRIM, surplus
             reading.at_once.add(key)
-        return bool(surplus)
-
-    def _done(self, key: Hashable, write: GuardedWrite) -> None:
-        self._known.add(key, (write.submission.permit, _shape(write).names))
+        else:
+            self._known.add(key, Known(write.order, _rank(write), _shape(write).names))
 
     def _guess(self, surprise: int) -> None:
         self._newness = max(-SURE, min(SURE, self._newness + surprise))
@@ -206,6 +229,19 @@ def _shape(write: GuardedWrite) -> Shape:
     return write.shape
 
 
-def _rank(write: Write) -> Any:
+def _compared(write: GuardedWrite) -> list[Any]:
+    """The values that the guard of the write's form compares with."""
+    match write.form:
+        case Form.ADOPT | Form.INSERT:
+            return []
+        case Form.REPLACE:
+            return [S(write.expected)]
+        case Form.TIE:
+            return [write.by, S(write.order)]
+        case _:
+            return [S(write.order) if write.by is None else write.by]
+
+
+def _rank(write: Write) -> tuple[str, Any, str]:
     mine = _guarded(write)
     return guarded.rank(mine.order, mine.by)

@@ -6,32 +6,12 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from headrace.aws.statement_call import Names, Statement, text_json, where_key
-from headrace.aws.statements import literal, quoted
-from headrace.aws.write_request import TableKeys
+from headrace.aws.statement_call import Names, Statement, insert_text, text_json, where_key
+from headrace.aws.statements import quoted
 from headrace.core.guarded import Form, Guard
-from headrace.core.items import N, S
+from headrace.core.items import S
 
 ALL_OLD: Final = "ALL_OLD"
-MOST_SHAPES: Final = 4096
-
-
-class Shapes:
-    """The shapes of the items of all tables, each made once, and kept while there are not too many."""
-
-    def __init__(self, keys: TableKeys, guard: Guard) -> None:
-        self._keys = keys
-        self._guard = guard
-        self._made: dict[tuple[str, Names], Shape] = {}
-
-    def of(self, table: str, names: Names) -> Shape:
-        """The shape of an item with these attributes."""
-        found = self._made.get((table, names))
-        if found is None:
-            if len(self._made) >= MOST_SHAPES:
-                self._made.clear()
-            found = self._made[table, names] = Shape(table, names, self._keys[table], self._guard)
-        return found
 
 
 class Shape:
@@ -45,51 +25,44 @@ class Shape:
         self._guard = guard
         self._key_at = [names.index(name) for name in keys]
         self._rest_at = [place for place, name in enumerate(names) if name not in keys]
-        self._texts: dict[tuple[Form, Names], msgspec.Raw] = {}
+        self._texts: dict[Form, msgspec.Raw] = {}
 
-    def statement(self, form: Form, values: list[Any], order: str, by: S | N | None, surplus: Names) -> Statement:
-        """One statement. Raises ItemError where its text would be too long."""
-        text = self._texts.get((form, surplus))
+    def statement(self, form: Form, values: list[Any], own: S, compared: list[Any]) -> Statement:
+        """Write the item with the order `own`; `compared` are the values of the guard.
+
+        Raises ItemError where its text would be too long.
+        """
+        text = self._texts.get(form)
         if text is None:
-            text = self._texts[form, surplus] = text_json(self._text(form, surplus), self.names)
-        own = S(order)
+            text = self._texts[form] = text_json(self._text(form), self.names)
         if form is Form.INSERT:
             return Statement(text, [*values, own])
-        key = [values[place] for place in self._key_at]
-        if form is Form.TRIM:
-            return Statement(text, [*key, own], ALL_OLD)
-        return Statement(text, [*[values[at] for at in self._rest_at], own, *key, *_compared(form, own, by)], ALL_OLD)
+        rest, key = [values[at] for at in self._rest_at], [values[at] for at in self._key_at]
+        return Statement(text, [*rest, own, *key, *compared], ALL_OLD)
 
-    def _text(self, form: Form, surplus: Names) -> str:
+    def trim(self, surplus: Names, values: list[Any], own: S) -> Statement:
+        """Take these attributes away if the order is still `own`. Raises ItemError where its text would be too long."""
+        removals = " ".join(f"REMOVE {quoted(name)}" for name in surplus)
+        where = f"{where_key(self._keys)} AND {quoted(self._guard.own_attribute)} = ?"
+        text = text_json(f"UPDATE {quoted(self._table)} {removals} WHERE {where}", surplus)
+        return Statement(text, [*[values[at] for at in self._key_at], own], ALL_OLD)
+
+    def _text(self, form: Form) -> str:
         table, first, own = quoted(self._table), quoted(self._guard.first), quoted(self._guard.own_attribute)
-        where = f"WHERE {where_key(self._keys)}"
-        if form is Form.TRIM:
-            removals = " ".join(f"REMOVE {quoted(name)}" for name in surplus)
-            return f"UPDATE {table} {removals} {where} AND {own} = ?"
         if form is Form.INSERT:
-            pairs = ", ".join(f"{literal(name)}: ?" for name in (*self.names, self._guard.own_attribute))
-            return f"INSERT INTO {table} VALUE {{{pairs}}}"
+            return insert_text(self._table, (*self.names, self._guard.own_attribute))
         changes = " ".join(f"SET {quoted(self.names[at])} = ?" for at in self._rest_at)
-        update = f"UPDATE {table} {changes} SET {own} = ? {where}"  # noqa: S608 - names are quoted, values stand beside it
+        update = f"UPDATE {table} {changes} SET {own} = ? WHERE {where_key(self._keys)}"  # noqa: S608 - names are quoted, values stand beside it
         match form:
             case Form.REPLACE:
-                return f"{update} AND {first} < ?"
+                return f"{update} AND {own} = ?"
             case Form.UPDATE:
                 return f"{update} AND {first} < ? RETURNING ALL OLD *"
             case Form.ADOPT:
                 return f"{update} AND {first} IS MISSING RETURNING ALL OLD *"
             case Form.TIE:
                 return f"{update} AND {first} = ? AND {own} < ? RETURNING ALL OLD *"
+            case Form.TRIM:
+                raise ValueError("what is taken away differs from item to item: see `trim`")
             case _:
                 assert_never(form)
-
-
-def _compared(form: Form, own: S, by: S | N | None) -> list[Any]:
-    """The values that the guard of this form compares with."""
-    match form:
-        case Form.ADOPT:
-            return []
-        case Form.TIE:
-            return [by, own]
-        case _:
-            return [own if by is None else by]

@@ -7,25 +7,23 @@ is what a repeat of a record should meet: it is counted, and the write is settle
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Final
-
-import msgspec
+from functools import lru_cache
 
 from headrace.aws import statement_call
 from headrace.aws.statement_call import (
     DUPLICATE,
+    MOST_SHAPES,
     Call,
-    Names,
     Statement,
     Wrap,
     careful,
     fault_of,
+    insert_text,
     item_of,
     text_json,
     trouble,
     wrapped,
 )
-from headrace.aws.statements import literal, quoted
 from headrace.aws.submission import Submission, Write
 from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import ALL_DONE, Answered, TableKeys, Writes
@@ -33,9 +31,6 @@ from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import AwsError
 from headrace.operations import Effect
-
-MOST_SHAPES: Final = 4096
-"""Texts kept, one for each table and tuple of names."""
 
 
 class InsertStatements:
@@ -47,7 +42,7 @@ class InsertStatements:
     def __init__(self, keys: TableKeys, counts: WriteCounts) -> None:
         self._keys = keys
         self._counts = counts
-        self._texts: dict[tuple[str, Names], msgspec.Raw] = {}
+        self._text = lru_cache(MOST_SHAPES)(lambda table, names: text_json(insert_text(table, names), names))
 
     def write(self, index: int, effect: Effect, submission: Submission, order: str) -> Write:  # noqa: ARG002 - the protocol's
         """One insert. Raises UnknownTableError, ItemError, NotCarried."""
@@ -90,18 +85,4 @@ class InsertStatements:
 
     def _statement(self, effect: Effect, wrap: Wrap) -> Statement:
         names, values = wrap(item_of(effect))
-        table = effect.table or self._keys.default
-        text = self._texts.get((table, names))
-        return Statement(self._make(table, names) if text is None else text, values)
-
-    def _make(self, table: str, names: Names) -> msgspec.Raw:
-        if len(self._texts) >= MOST_SHAPES:
-            self._texts.clear()
-        text = self._texts[table, names] = text_json(insert_text(table, names), names)
-        return text
-
-
-def insert_text(table: str, names: Names) -> str:
-    """The statement that inserts an item with these attributes."""
-    pairs = ", ".join(f"{literal(name)}: ?" for name in names)
-    return f"INSERT INTO {quoted(table)} VALUE {{{pairs}}}"
+        return Statement(self._text(effect.table or self._keys.default, names), values)

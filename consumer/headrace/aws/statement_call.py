@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from headrace.aws.statements import quoted
+from headrace.aws.statements import literal, quoted
 from headrace.core.items import WRAP, ItemError, careful_attributes
 from headrace.errors import AwsError, Denied, NotFound, Throttled, Unavailable
 from headrace.operations import Effect, Put
@@ -33,8 +33,10 @@ DUPLICATE: Final = "DuplicateItem"
 CONDITION_FAILED: Final = "ConditionalCheckFailed"
 """A condition of WHERE did not hold, or there was no such item."""
 
-Names: TypeAlias = tuple[str, ...]
+MOST_SHAPES: Final = 4096
+"""Shapes of items (a table and names in their order) whose statements are kept: names may be data."""
 
+Names: TypeAlias = tuple[str, ...]
 
 Wrap: TypeAlias = Callable[[Mapping[str, Any]], tuple[Names, list[Any]]]
 """An item to its names and values."""
@@ -137,6 +139,12 @@ def text_json(text: str, names: Names) -> msgspec.Raw:
         )
         raise ItemError(names[0], problem)
     return msgspec.Raw(_encode(text))
+
+
+def insert_text(table: str, names: Names) -> str:
+    """The statement that inserts an item with these attributes."""
+    pairs = ", ".join(f"{literal(name)}: ?" for name in names)
+    return f"INSERT INTO {quoted(table)} VALUE {{{pairs}}}"
 
 
 def where_key(key_names: Names) -> str:

@@ -25,9 +25,9 @@ class Form(Enum):
     """What is asked next."""
 
     REPLACE = auto()
-    """UPDATE where the stored order is older; the item is known to be there, with the same attributes."""
+    """UPDATE where the item is still what was written last, which is older and had the same attributes."""
     UPDATE = auto()
-    """The same, and tell what was there."""
+    """UPDATE where the stored order is older, and tell what was there."""
     INSERT = auto()
     """INSERT: there is no such item."""
     ADOPT = auto()
@@ -68,6 +68,10 @@ class Guard:
         raise ItemError(self.by_attribute, _NO_ORDER)
 
 
+_NO_OWN_ORDER: Final = (
+    "the stored item has something else there than the order of a record; "
+    "name another attribute with HEADRACE_SINK_ORDER_ATTRIBUTE"
+)
 _NO_ORDER: Final = "HEADRACE_SINK_ORDER_BY names it, so it must be there, as text or a number"
 
 
@@ -116,11 +120,13 @@ def met(stored: Stored | None, guard: Guard, order: str, by: S | N | None) -> St
 
 
 def _by_record(stored: Stored, guard: Guard, order: str, *, older: Form) -> Step:
-    there = str(stored.get(guard.own_attribute, {}).get("S", ""))
+    if guard.own_attribute not in stored:
+        return Stale()  # written by something else with the same value of the user's: it was first
+    there = stored[guard.own_attribute].get("S")
+    if there is None:
+        return Refuse(f"attribute {guard.own_attribute!r}: {_NO_OWN_ORDER}")
     if there == order:
         return Same()
-    if not there and older is Form.TIE:
-        return Stale()  # written by something else with the same value: it was first
     return Stale() if there > order else Ask(older)
 
 

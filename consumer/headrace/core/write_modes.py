@@ -1,19 +1,15 @@
 """What each write mode of the sink carries, and why it does not carry the rest.
 
-A mode promises what a repeat of a record does, so it takes only operations of which it can keep that promise: `put` and
-`insert` repeat whole items, `latest` compares an order that is stored in the item, and only `transactional`, which moves
-the checkpoint along, can repeat nothing at all.
+A mode promises what a repeat of a record does, so it takes only operations of which it can keep that promise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
-from headrace.operations import Delete, Effect, Increment, Put, Update
-
-Operation: TypeAlias = type[Put] | type[Delete] | type[Update] | type[Increment]
+from headrace.operations import Effect, Put
 
 
 class WriteMode(StrEnum):
@@ -22,21 +18,12 @@ class WriteMode(StrEnum):
     PUT = "put"
     INSERT = "insert"
     LATEST = "latest"
-    TRANSACTIONAL = "transactional"
 
 
-CARRIED: Final[Mapping[WriteMode, frozenset[Operation]]] = {
-    WriteMode.PUT: frozenset({Put, Delete}),
-    WriteMode.INSERT: frozenset({Put}),
-    WriteMode.LATEST: frozenset({Put}),
-    WriteMode.TRANSACTIONAL: frozenset({Put, Delete, Update, Increment}),
-}
-
-_WHY: Final[Mapping[WriteMode, str]] = {
-    WriteMode.PUT: "a repeat of the record would do it again",
-    WriteMode.INSERT: "it only adds items, and a repeat must find them as they are",
-    WriteMode.LATEST: "it needs the whole item, with the order that a newer record is compared by",
-    WriteMode.TRANSACTIONAL: "",
+WHY_NO_DELETE: Final[Mapping[WriteMode, str]] = {
+    WriteMode.INSERT: "an older record that is repeated would bring the item back",
+    WriteMode.LATEST: "with the item its order would be gone, and an older record would bring it back; "
+    "Put an item that says it is deleted, with an expiry",
 }
 
 
@@ -46,13 +33,5 @@ class NotCarried(ValueError):  # noqa: N818 - a refusal of the record, with the 
 
 def insist(effect: Effect, mode: WriteMode) -> None:
     """Raises NotCarried for an operation that the mode does not carry."""
-    if type(effect) not in CARRIED[mode]:
-        raise NotCarried(not_carried(type(effect), mode))
-    if mode is not WriteMode.TRANSACTIONAL and getattr(effect, "condition", None) is not None:
-        raise NotCarried(f"mode {mode} takes no condition of yours; HEADRACE_SINK_MODE=transactional does")
-
-
-def not_carried(operation: Operation, mode: WriteMode) -> str:
-    """Why the mode does not carry this operation, and which one does."""
-    others = " or ".join(f"{other}" for other, carried in CARRIED.items() if operation in carried)
-    return f"mode {mode} carries no {operation.__name__}: {_WHY[mode]}; HEADRACE_SINK_MODE={others} does"
+    if mode in WHY_NO_DELETE and not isinstance(effect, Put):
+        raise NotCarried(f"HEADRACE_SINK_MODE={mode} carries no {type(effect).__name__}: {WHY_NO_DELETE[mode]}")

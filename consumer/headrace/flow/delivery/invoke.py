@@ -52,13 +52,15 @@ class Invoker:
         self._handler = handler
         self._name = f"{term.lease.shard_id}-call"
         self._writing = 0
-        self._newest = term.lease.checkpoint
+        self._last = term.lease.checkpoint
+        """The last record of the latest call that had records: it stands for the last call of a window, which has none."""
         self._look_s = place.rules.call_timeout_s / 2
         """Between two looks at the trust: it permits nothing for longer than this before it ends."""
 
     async def invoke(self, records: Sequence[Record], window: WindowCall | None = None) -> Invocation:
         """Call with these records; the answer counts once the writes are durable. Raises LeaseLost."""
         self._term.insist()
+        order = self._order_of(records)
         request_id = str(uuid.uuid4())
         started = self._ports.clock.now()
         try:
@@ -74,7 +76,7 @@ class Invoker:
             self._term.insist()
             return Invocation(request_id, _failure(error))
         self._ports.observer.batch_handled(len(records), self._ports.clock.now() - started)
-        refused = await self._write([(0, effect) for effect in writes], records) if writes else None
+        refused = await self._write([(0, effect) for effect in writes], order) if writes else None
         return Invocation(request_id, refused or self._read(returned, records), returned)
 
     def _read(self, returned: Any, records: Sequence[Record]) -> Answer:
@@ -83,13 +85,13 @@ class Invoker:
             return read_text(returned, numbers, self._reports)
         return Success() if is_writes(returned) else read_value(returned, numbers, self._reports)
 
-    async def _write(self, writes: Writes, records: Sequence[Record]) -> WholeFailure | None:
-        """Write for a batch as a whole: its newest record stands for it, and for a window's last call the one before."""
+    def _order_of(self, records: Sequence[Record]) -> str:
+        """The place of a call's writes: that of its last record, whatever other lanes have reached."""
         if records:
-            self._newest = max(
-                self._newest, Checkpoint.at(records[-1].sequence_number, records[-1].sub_sequence_number)
-            )
-        order = order_at(self._term.lease.generation, self._newest)
+            self._last = Checkpoint.at(records[-1].sequence_number, records[-1].sub_sequence_number)
+        return order_at(self._term.lease.generation, self._last)
+
+    async def _write(self, writes: Writes, order: str) -> WholeFailure | None:
         await self._in_flight.reserve(len(writes), lambda: self._writing > 0)
         self._writing += 1
         try:
