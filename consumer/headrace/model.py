@@ -53,6 +53,13 @@ class Record(msgspec.Struct, gc=False):
         """The approximate arrival time, aware, in UTC."""
         return datetime.fromtimestamp(self.arrival_s, UTC)
 
+    @property
+    def position(self) -> str:
+        """What tells it from all other records of the stream: its sequence number, inside an aggregate with `.` and 8 digits."""
+        if self.sub_sequence_number < 0:
+            return str(self.sequence_number)
+        return f"{self.sequence_number}.{self.sub_sequence_number:0{SUB_DIGITS}d}"
+
     def json(self) -> Any:
         """The payload parsed as JSON; numbers with a fraction or exponent become `Decimal`, exactly.
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.ledger import Acknowledged, LedgerError, digest_of, read_header, read_records
+from headrace.core.ledger import Acknowledged, LedgerError, Position, digest_of, read_header, read_records
 from headrace.core.verification import Design, Overtaken, Report, Trace, Verification, trace_of
 
 KEYS = "abc"
@@ -27,23 +27,35 @@ def judged(records, traces=(), buried=(), design=None) -> Report:
     for trace in traces:
         verification.see(trace)
     for record in buried:
-        verification.bury(record.sequence_number)
+        verification.bury(record.position)
     return verification.report(design)
 
 
 def own(record, **changes):
-    return Trace(**{"sequence_number": record.sequence_number, "is_own": True, "key": record.key, **changes})
+    return Trace(**{"position": record.position, "is_own": True, "key": record.key, **changes})
 
 
 def state(record):
-    return Trace(record.sequence_number, is_own=False, key=record.key)
+    return Trace(record.position, is_own=False, key=record.key)
 
 
 def last_of_each_key(records):
     return {record.key: record for record in records}.values()
 
 
-record_lists = st.lists(st.sampled_from(KEYS), min_size=1, max_size=12).map(produced)
+def aggregated(keys):
+    """The same records in aggregates of three."""
+    return [
+        Acknowledged(
+            one.shard, f"{10**20 + place // 3:030d}", one.key, one.n, one.poison, one.size, one.digest, place % 3
+        )
+        for place, one in enumerate(produced(keys))
+    ]
+
+
+record_lists = st.lists(st.sampled_from(KEYS), min_size=1, max_size=12).flatmap(
+    lambda keys: st.sampled_from([produced(keys), aggregated(keys)])
+)
 
 
 @given(record_lists, st.data())
@@ -62,7 +74,7 @@ def test_exactly_the_records_without_own_item_and_dead_letter_are_missing(record
     fate = data.draw(st.lists(st.sampled_from("wbm"), min_size=len(records), max_size=len(records)))
     by_fate = {one: [r for r, f in zip(records, fate, strict=True) if f == one] for one in "wbm"}
     report = judged(records, map(own, by_fate["w"]), by_fate["b"], Design.RECORDS)
-    assert [lost.sequence_number for lost in report.lost] == [record.sequence_text for record in by_fate["m"]][:10]
+    assert [(lost.key, lost.n) for lost in report.lost] == [(record.key, record.n) for record in by_fate["m"]][:10]
     assert report.missing == len(by_fate["m"])
     assert report.holds == (not by_fate["m"])
 
@@ -216,11 +228,57 @@ def test_a_sequence_number_that_is_there_twice_is_refused():
 def test_an_item_is_a_records_own_when_its_key_has_the_sequence_number(item, is_own):
     """Padded or inside other text, but whole, and in a key attribute."""
     trace = trace_of({**item, "sequenceNumber": "100000000000000000042", "key": "k"}, ("pk", "sk"), "sequenceNumber")
-    assert trace == Trace(100000000000000000042, is_own=is_own, key="k")
+    assert trace == Trace(Position(100000000000000000042), is_own=is_own, key="k")
 
 
 @pytest.mark.parametrize(
-    "item", [{"pk": "a"}, {"pk": "a", "sequenceNumber": "first"}, {"pk": "a", "sequenceNumber": ""}]
+    ("item", "is_own"),
+    [
+        ({"pk": "a", "sk": "100000000000000000042.00000003"}, True),
+        ({"pk": "a", "sk": "record#000000000100000000000000000042#3"}, True),
+        ({"pk": "100000000000000000042", "sk": "latest"}, False),
+        ({"pk": "3", "sk": "100000000000000000042"}, False),
+        ({"pk": "a", "sk": "100000000000000000042.00000004"}, False),
+    ],
+)
+def test_an_item_is_an_aggregated_records_own_when_its_key_has_both_numbers(item, is_own):
+    """The sequence number alone names several records."""
+    position = "100000000000000000042.00000003"
+    trace = trace_of({**item, "sequenceNumber": position}, ("pk", "sk"), "sequenceNumber")
+    assert trace == Trace(Position(100000000000000000042, 3), is_own=is_own)
+
+
+def test_a_lost_record_of_an_aggregate_is_named_with_its_place_in_it():
+    """Its neighbours, under the same sequence number, are there and do not vouch for it."""
+    records = aggregated("aab")
+    report = judged(records, [own(records[0]), own(records[2])])
+    assert [lost.sequence_number for lost in report.lost] == [f"{records[1].sequence_text}.1"]
+    assert not report.holds
+
+
+def test_an_item_with_the_sequence_number_of_a_whole_aggregate_proves_none_of_its_records():
+    """A handler that writes only that is told so by missing records, and not believed."""
+    records = aggregated("ab")
+    report = judged(records, [Trace(Position(records[0].sequence_number), is_own=True)])
+    assert (report.missing, report.foreign) == (2, 1)
+
+
+@pytest.mark.parametrize("make", [produced, aggregated])
+def test_a_place_that_is_in_the_ledger_twice_is_refused(make):
+    """Items could not be told apart by it."""
+    (record,) = make("a")
+    with pytest.raises(LedgerError, match="is there twice"):
+        judged([record, record])
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"pk": "a"},
+        {"pk": "a", "sequenceNumber": "1.5"},
+        {"pk": "a", "sequenceNumber": "first"},
+        {"pk": "a", "sequenceNumber": ""},
+    ],
 )
 def test_an_item_without_sequence_number_leaves_no_trace(item):
     """Something else lives in the table; it is none of this check's business."""

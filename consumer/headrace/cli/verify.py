@@ -21,7 +21,7 @@ from headrace.aws.scan import scan
 from headrace.aws.session import Clients, aws_clients
 from headrace.cli import parts
 from headrace.cli import report as report_of
-from headrace.core.ledger import LedgerError, read_header, read_records
+from headrace.core.ledger import LedgerError, Position, read_header, read_records
 from headrace.core.verification import DIGEST_ATTRIBUTE, KEY_ATTRIBUTE, Design, Report, Verification, trace_of
 from headrace.errors import NotFound, SettingsError
 from headrace.settings import Settings
@@ -109,7 +109,7 @@ async def _see_items(client: DynamoDBClient, settings: Settings, verification: V
             readers.create_task(read(segment), name=f"scan-{segment}")
     if items and not traced:
         problem = f"no item of {table} carries this attribute, so records cannot be found in it"
-        mend = "Have the handler write it: the record's sequence_number"
+        mend = "Have the handler write it: the record's position"
         raise SettingsError("HEADRACE_ITEM_SEQUENCE_ATTRIBUTE", sequence, problem, mend)
 
 
@@ -123,6 +123,6 @@ async def _see_dead_letters(clients: Clients, settings: Settings, verification: 
     try:
         async with parts.open_dead_letter_store(clients, settings) as store:
             async for letter in store.read():
-                verification.bury(letter.record.sequence_number)
+                verification.bury(Position(letter.record.sequence_number, letter.record.sub_sequence_number))
     except NotFound:
         return  # the table is made when the first worker starts; without it nothing was buried

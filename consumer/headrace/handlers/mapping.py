@@ -171,7 +171,7 @@ def _expiry(name: str, after_s: float) -> Step:
 
 def _sequence(name: str) -> Step:
     def put(item: dict[str, Any], record: Record) -> None:
-        item[name] = str(record.sequence_number)
+        item[name] = str(record.sequence_number) if record.sub_sequence_number < 0 else record.position
 
     return put
 

@@ -1,8 +1,8 @@
 """Key templates: `pk={device_id}#{arrival:%Y-%m-%dT%H} sk={sequence_number}`, compiled once to closures.
 
 In braces stands a payload field (dotted for nested objects; a leading dot for a field that is called like one of the
-metadata names) or one of partition_key, sequence_number, shard_id, stream and arrival. `{arrival:...}` takes a strftime
-format, in UTC. `{{` and `}}` are braces.
+metadata names) or one of partition_key, sequence_number (`Record.position`), shard_id, stream and arrival. `{arrival:...}` takes a
+strftime format, in UTC. `{{` and `}}` are braces.
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ def _part(name: str, spec: str, stream: str) -> Part:
 
 _METADATA: Final[Mapping[str, Part]] = {
     "partition_key": lambda _, record: record.partition_key,
-    "sequence_number": lambda _, record: str(record.sequence_number),
+    # The records of an aggregate share their sequence number, and must not share an item's key.
+    "sequence_number": lambda _, record: (
+        str(record.sequence_number) if record.sub_sequence_number < 0 else record.position
+    ),
     "shard_id": lambda _, record: record.shard_id,
 }
 

@@ -110,7 +110,7 @@ class ItemSettings(Group):
     """How long after its arrival an item expires; needs item.ttl_attribute."""
 
     sequence_attribute: OptionalText = "sequenceNumber"
-    """Attribute that receives the sequence number as text (56 digits exceed DynamoDB's numbers); `none` leaves it out."""
+    """Attribute that receives the sequence number as text (56 digits exceed DynamoDB's numbers), of a record inside a KPL aggregate with `.` and the 8 digits of its sub-sequence number; `none` leaves it out."""
 
     arrival_attribute: OptionalText = "approximateArrivalTimestamp"
     """Attribute that receives the arrival time, ISO 8601 with milliseconds; `none` leaves it out."""
