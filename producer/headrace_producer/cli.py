@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Final, cast
@@ -15,14 +16,19 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 import structlog
 import typer
+import uvloop
 
-from headrace.aws.session import aws_clients
-from headrace.core.ledger import Header
+from headrace.aws.kinesis import KinesisStream
+from headrace.aws.session import Clients, aws_clients
+from headrace.core.ledger import FORMAT, FORMAT_WITH_AGGREGATES, Header
 from headrace.errors import HeadraceError, SettingsError
 from headrace.settings.units import Unfit, duration
 from headrace.tasks import TaskGroup
+from headrace_producer.aggregates import LEAST_BYTES, MOST_BYTES, USUAL_BYTES
+from headrace_producer.aggregating import AggregatingWriter
 from headrace_producer.kinesis import KinesisWriter
 from headrace_producer.ledger import open_ledger
+from headrace_producer.outbox import MAX_AGGREGATED, PLAIN, CallRules
 from headrace_producer.pace import Pace
 from headrace_producer.progress import show_progress
 from headrace_producer.put import Production, Tally
@@ -31,7 +37,7 @@ from headrace_producer.workload import WORKLOADS, Shape, drafts
 MOST_KEYS: Final = 1_000_000
 """A key costs some 200 bytes of the producer's memory."""
 
-MOST_BYTES: Final = 2**20
+MOST_PAYLOAD: Final = 2**20
 """Kinesis takes records of up to 10 MiB; a load of more than 1 MiB each is no load this producer is for."""
 
 Misuse: Final = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -54,12 +60,19 @@ def produce(  # noqa: PLR0913, PLR0917 - the options of the command
         float, typer.Option(min=0, max=10, help="Zipf exponent of the keys' shares; 0: equal shares.")
     ] = 0.0,
     poison_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of records that are not valid JSON.")] = 0.0,
-    record_bytes: Annotated[int, typer.Option(min=0, max=MOST_BYTES, help="Pad payloads to at least this size.")] = 0,
+    record_bytes: Annotated[int, typer.Option(min=0, max=MOST_PAYLOAD, help="Pad payloads to at least this size.")] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same records.")] = 0,
     ledger: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what the stream acknowledged, for `headrace verify`.")
     ] = None,
     *,
+    aggregate: Annotated[
+        bool,
+        typer.Option("--aggregate", help="Several records in one, as the Kinesis Producer Library puts them together."),
+    ] = False,
+    aggregate_bytes: Annotated[
+        int, typer.Option(min=LEAST_BYTES, max=MOST_BYTES, help="Most bytes of one aggregate.")
+    ] = USUAL_BYTES,
     as_json: Annotated[bool, typer.Option("--json", help="Write the summary as JSON, and no progress.")] = False,
 ) -> None:
     """Put seeded records into a Kinesis stream, in order within each key, and keep a ledger of them.
@@ -70,20 +83,44 @@ def produce(  # noqa: PLR0913, PLR0917 - the options of the command
     shape = Shape(_known(workload), seed, keys, skew, poison_rate, record_bytes)
     pace = Pace(_positive(rate), count, _seconds(lasting))
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    tally = asyncio.run(_produce(stream, shape, pace, ledger, quiet=as_json))
+    rules = CallRules(MAX_AGGREGATED, run_bytes=aggregate_bytes) if aggregate else PLAIN
+    tally = uvloop.run(_produce(stream, Plan(shape, pace, rules), ledger, quiet=as_json))
     sys.stdout.write(_as_json(tally) if as_json else _as_text(tally))
 
 
-async def _produce(stream: str, shape: Shape, pace: Pace, path: Path | None, *, quiet: bool) -> Tally:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is produced, when, and how it is put into calls."""
+
+    shape: Shape
+    pace: Pace
+    rules: CallRules
+
+
+async def _produce(stream: str, plan: Plan, path: Path | None, *, quiet: bool) -> Tally:
     async with aws_clients() as clients:
-        writer = KinesisWriter(clients.kinesis, stream)
-        await writer.check()
-        with open_ledger(path, Header(stream=writer.stream, shape=asdict(shape))) as ledger:
-            chance = Random(shape.seed).random  # noqa: S311 - jitter, not secrets
-            production = Production(drafts(shape), writer, ledger, pace=pace, chance=chance)
+        plain = KinesisWriter(clients.kinesis, stream)
+        await plain.check()
+        writer = await _aggregating(clients, plain, plan.rules) if plan.rules.aggregates else plain
+        with open_ledger(path, _header(plain.stream, plan)) as ledger:
+            chance = Random(plan.shape.seed).random  # noqa: S311 - jitter, not secrets
+            production = Production(drafts(plan.shape), writer, ledger, pace=plan.pace, chance=chance, rules=plan.rules)
             _on_signals(production.stop)
-            await _run(production, pace.total, quiet=quiet)
+            _calm_collector()
+            await _run(production, plan.pace.total, quiet=quiet)
     return production.tally
+
+
+async def _aggregating(clients: Clients, plain: KinesisWriter, rules: CallRules) -> AggregatingWriter:
+    shards = KinesisStream(clients.kinesis, plain.stream).list_shards
+    writer = AggregatingWriter(plain, shards, rules.run_bytes)
+    await writer.check()
+    return writer
+
+
+def _header(stream: str, plan: Plan) -> Header:
+    form = FORMAT_WITH_AGGREGATES if plan.rules.aggregates else FORMAT
+    return Header(format=form, stream=stream, shape=asdict(plan.shape))
 
 
 async def _run(production: Production, total: int | None, *, quiet: bool) -> None:
@@ -94,6 +131,13 @@ async def _run(production: Production, total: int | None, *, quiet: bool) -> Non
             shown.cancel()
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+def _calm_collector() -> None:
+    """What is loaded stays, and records make no cycles: looking for garbage as often as usual costs 1 us a record."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

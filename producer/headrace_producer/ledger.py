@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from headrace.core.ledger import Acknowledged, Header, digest_of
+from headrace.core.ledger import Header, digest_of
 from headrace.errors import SettingsError
 from headrace_producer.put import Keeper, Placed
 from headrace_producer.workload import Draft
@@ -41,9 +41,11 @@ class NoLedger:
         """Forget them."""
 
 
-def _line(draft: Draft, placed: Placed) -> Acknowledged:
-    digest = digest_of(draft.data)
-    return Acknowledged(placed.shard, placed.sequence_text, draft.key, draft.n, draft.poison, len(draft.data), digest)
+def _line(draft: Draft, placed: Placed) -> tuple[str | int | bool, ...]:
+    """The fields of `core.ledger.Acknowledged`; the last only for a record in an aggregate."""
+    shard, number, sub = placed
+    line = (shard, number, draft.key, draft.n, draft.poison, len(draft.data), digest_of(draft.data))
+    return line if sub < 0 else (*line, sub)
 
 
 @contextmanager

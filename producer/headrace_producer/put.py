@@ -4,7 +4,7 @@
                     ▲                 │
                     └── give back ◂───┘  after a wait, what was refused
 
-Nothing here is done per record but moving it: a call, a line of the ledger and a wake-up serve up to 500.
+Nothing here is done per record but moving it: a call and a wake-up serve up to 500, and ten times as many in aggregates.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ import structlog
 from headrace.core.backoff import Backoff, delay_s
 from headrace.errors import Retryable
 from headrace.tasks import TaskGroup
-from headrace_producer.outbox import Outbox
+from headrace_producer.outbox import PLAIN, CallRules, Outbox
 from headrace_producer.pace import Pace
 from headrace_producer.workload import Draft
 
 IN_FLIGHT: Final = 8
 """Calls at once: 4,000 records in flight are 100,000 records/s at a round trip of 40 ms."""
+
+PARTIAL_IN_FLIGHT: Final = 2
+"""While as many calls are under way, a call that is not full waits for more: a call costs as much as 50 records."""
 
 BACKLOG: Final = 20_000
 """Most records made and not sent: past it making waits, and memory stays bounded while the stream is slow."""
@@ -42,10 +45,14 @@ log = structlog.get_logger(__name__)
 
 
 class Placed(NamedTuple):
-    """Where the stream put a record. The sequence number stays the text that came: some servers pad it."""
+    """Where the stream put a record. The sequence number stays the text that came: some servers pad it.
+
+    `sub` counts from 0 within an aggregate and is -1 for a plain record.
+    """
 
     shard: str
     sequence_text: str
+    sub: int = -1
 
 
 Answer: TypeAlias = Placed | str
@@ -100,6 +107,7 @@ class Production:
         *,
         pace: Pace,
         chance: Callable[[], float],
+        rules: CallRules = PLAIN,
     ) -> None:
         self.tally = Tally()
         self._source = source
@@ -107,7 +115,8 @@ class Production:
         self._keeper = keeper
         self._pace = pace
         self._chance = chance
-        self._outbox = Outbox()
+        self._outbox = Outbox(rules)
+        self._in_flight = 0
         self._news = asyncio.Condition()
         self._made_all = False
         self._stop = asyncio.Event()
@@ -156,8 +165,12 @@ class Production:
     async def _next(self) -> list[Draft]:
         """What to send now; nothing once there will be nothing more."""
         async with self._news:
-            await self._news.wait_for(lambda: self._outbox.is_ready or self._is_over)
+            await self._news.wait_for(lambda: self._may_send or self._is_over)
         return [] if self._is_over else self._outbox.take()
+
+    @property
+    def _may_send(self) -> bool:
+        return self._outbox.fills_a_call or (self._outbox.is_ready and self._in_flight < PARTIAL_IN_FLIGHT)
 
     @property
     def _is_over(self) -> bool:
@@ -166,12 +179,15 @@ class Production:
     async def _call(self, drafts: list[Draft]) -> list[Draft]:
         """One call; gives back what the stream did not take."""
         began = _now()
+        self._in_flight += 1
         try:
             answers = await self._writer.put(drafts)
         except Retryable as error:
             log.warning("put_failed", error=str(error), records=len(drafts))
             self.tally.retries += len(drafts)
             return drafts
+        finally:
+            self._in_flight -= 1
         self.tally.latencies_s.append(_now() - began)
         return self._settle(drafts, answers)
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_producer.outbox import MAX_BYTES, Outbox
+from headrace_producer.outbox import MAX_BYTES, CallRules, Outbox
 from headrace_producer.workload import Draft
 
 
@@ -81,10 +81,39 @@ def test_it_is_empty_only_when_nothing_is_in_flight():
     assert outbox.is_empty
 
 
-@given(st.text("abc", max_size=30), st.randoms(use_true_random=True))
-def test_each_key_is_acknowledged_in_order_and_none_is_forgotten(keys, chance):
-    """For any interleaving of adding, taking, acknowledging and giving back."""
-    outbox, source, in_flight, done = Outbox(), list(keyed(keys)), [], defaultdict(list)
+def test_records_of_a_key_go_together_as_far_as_an_aggregate_holds_them():
+    """The rest of them waits for the answer."""
+    outbox = Outbox(CallRules(run_bytes=1000))
+    outbox.add([draft("a", n, 300) for n in range(1, 6)])
+    outbox.add(keyed("b"))
+    assert [(one.key, one.n) for one in outbox.take()] == [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
+    assert len(outbox) == 2
+    assert not outbox.is_ready
+
+
+def test_a_run_that_was_refused_comes_back_in_order():
+    """Before what has waited behind it."""
+    outbox = Outbox(CallRules(run_bytes=1000))
+    outbox.add([draft("a", n, 300) for n in range(1, 6)])
+    outbox.give_back(outbox.take())
+    assert [one.n for one in outbox.take()] == [1, 2, 3]
+    assert len(outbox) == 2
+
+
+def test_a_call_is_full_when_it_holds_what_a_call_may():
+    """Then it need not wait for more."""
+    outbox = Outbox(CallRules(records=2))
+    outbox.add(keyed("aab"))
+    assert outbox.fills_a_call
+    outbox.take()
+    outbox.add(keyed("c"))
+    assert not outbox.fills_a_call
+
+
+@given(st.text("abc", max_size=30), st.randoms(use_true_random=True), st.sampled_from([0, 100, 1000]))
+def test_each_key_is_acknowledged_in_order_and_none_is_forgotten(keys, chance, run_bytes):
+    """For any interleaving of adding, taking, acknowledging and giving back; of a key all or nothing in a call."""
+    outbox, source, in_flight, done = Outbox(CallRules(run_bytes=run_bytes)), list(keyed(keys)), [], defaultdict(list)
     while source or in_flight or outbox.is_ready:
         step = chance.choice(["add", "take", "answer"])
         if step == "add":
@@ -94,8 +123,9 @@ def test_each_key_is_acknowledged_in_order_and_none_is_forgotten(keys, chance):
             in_flight += [taken] if (taken := outbox.take()) else []
         elif in_flight:
             call = in_flight.pop(chance.randrange(len(in_flight)))
-            refused = [one for one in call if chance.random() < 0.4]
-            good = [one for one in call if one not in refused]
+            unlucky = {key for key in "abc" if chance.random() < 0.4}
+            refused = [one for one in call if one.key in unlucky]
+            good = [one for one in call if one.key not in unlucky]
             for one in good:
                 done[one.key].append(one.n)
             outbox.acknowledge(good)

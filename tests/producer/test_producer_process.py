@@ -9,7 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from headrace.core.ledger import digest_of, read_header, read_records
+from headrace.core.aggregates import expand
+from headrace.core.ledger import FORMAT_WITH_AGGREGATES, digest_of, read_header, read_records
+from headrace.model import Record
 from headrace_producer.cli import main
 
 pytestmark = [pytest.mark.servers, pytest.mark.process]
@@ -20,6 +22,7 @@ BAD_INPUT = [
     (["--stream", "s", "--duration", "5"], "--duration = '5': has no unit"),
     (["--stream", "s", "--workload", "cars"], "--workload = 'cars': is not known"),
     (["--stream", "s", "--keys", "0"], "Invalid value for '--keys'"),
+    (["--stream", "s", "--aggregate", "--aggregate-bytes", "10"], "Invalid value for '--aggregate-bytes'"),
     (["--stream", "s", "--speed", "1"], "No such option: --speed"),
 ]
 
@@ -44,16 +47,21 @@ async def run(server, *options):
     return process.returncode, out.decode(), err.decode()
 
 
-async def contents(kinesis, stream):
-    """Every record of the stream as (shard, sequence number, key, digest)."""
-    found = set()
+async def records_of(kinesis, stream):
+    """Every record of the stream as (shard, sequence number, key, data)."""
+    found = []
     for shard in (await kinesis.list_shards(StreamName=stream))["Shards"]:
         answer = await kinesis.get_shard_iterator(
             StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
         )
         records = (await kinesis.get_records(ShardIterator=answer["ShardIterator"], Limit=10_000))["Records"]
-        found |= {(shard["ShardId"], r["SequenceNumber"], r["PartitionKey"], digest_of(r["Data"])) for r in records}
+        found += [(shard["ShardId"], r["SequenceNumber"], r["PartitionKey"], r["Data"]) for r in records]
     return found
+
+
+async def contents(kinesis, stream):
+    """The same with the digest of the data, as the ledger has it."""
+    return {(shard, number, key, digest_of(data)) for shard, number, key, data in await records_of(kinesis, stream)}
 
 
 def ledger_of(path):
@@ -85,6 +93,32 @@ async def test_the_ledger_names_each_record_of_the_stream_and_no_other(ministack
         told = json.loads(out)
         assert (told["records"], told["poison"]) == (3000, sum(record.poison for record in records))
         assert told["put_records_p99_ms"] > 0
+
+
+async def test_the_ledger_names_each_record_inside_of_aggregates_as_well(ministack, aws, stream, tmp_path):
+    """What is in the stream, taken apart, is what the ledger says, by sequence and sub-sequence number."""
+    async with aws(ministack) as clients:
+        await clients.kinesis.create_stream(StreamName=stream, ShardCount=3)
+        path = tmp_path / "ledger"
+        code, _, err = await run(
+            ministack,
+            *("--stream", stream, "--workload", "orders", "--count", 3000, "--keys", 100, "--aggregate"),
+            *("--aggregate-bytes", 8000, "--seed", 4, "--ledger", path, "--json"),
+        )
+        assert code == 0, err
+        header, noted = ledger_of(path)
+        assert header.format == FORMAT_WITH_AGGREGATES
+        found = set()
+        aggregates = 0
+        for shard, number, key, data in await records_of(clients.kinesis, stream):
+            users = expand(Record(data, key, int(number), 0.0, shard))
+            aggregates += users is not None
+            plain = Record(data, key, int(number), 0.0, shard)
+            for one in [plain] if users is None else [user.record for user in users]:
+                found.add((shard, int(number), one.sub_sequence_number, one.partition_key, digest_of(one.data)))
+        assert {(r.shard, *r.position, r.key, r.digest) for r in noted} == found
+        assert len(noted) == 3000
+        assert 3000 / 30 < aggregates < 3000 / 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

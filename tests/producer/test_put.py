@@ -160,6 +160,62 @@ async def test_refused_calls_are_not_hammered():
     assert 8 < stream.calls < 8 * 60
 
 
+class LimitedStream(FakeStream):
+    """Takes so many records a second in each shard, by their keys' last digits, and refuses the rest."""
+
+    def __init__(self, shards, each, **options):
+        super().__init__(**options)
+        self.shards, self.each = shards, each
+        self.taken = defaultdict(int)
+
+    def _answer(self, draft):
+        place = (int(draft.key[-6:]) % self.shards, int(asyncio.get_running_loop().time()))
+        if self.taken[place] == self.each:
+            return "ProvisionedThroughputExceededException"
+        self.taken[place] += 1
+        return super()._answer(draft)
+
+
+@pytest.mark.parametrize(("shards", "each", "seconds"), [(10, 1000, 4), (1, 1000, 30)])
+async def test_as_fast_as_the_stream_takes_them_is_close_to_its_limits(shards, each, seconds):
+    """What is refused costs a wait that fits: neither ever longer ones, nor calls that are nearly all refused."""
+    stream = LimitedStream(shards, each)
+    run = production(stream, FakeLedger(), Pace(None, None, seconds), keys=20_000)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run.run(), name="run")
+        await asyncio.sleep(seconds)
+        run.stop()
+    assert run.tally.records > 0.85 * shards * each * seconds
+    assert run.tally.retries < 8 * run.tally.records
+
+
+async def test_while_two_calls_are_under_way_a_third_waits_until_it_is_full():
+    """A call costs as much as 50 records: small ones would add up."""
+    stream = FakeStream(latency_s=2.0)
+    run = production(stream, FakeLedger(), Pace(2000, 10_000), keys=5000)
+    await run.run()
+    assert run.tally.records == 10_000
+    assert stream.calls < 35
+
+
+async def test_two_calls_that_hang_do_not_hold_up_full_ones():
+    """Others go on without them."""
+
+    class HalfDeaf(FakeStream):
+        async def put(self, batch):
+            if self.calls < 2:
+                self.calls += 1
+                await asyncio.sleep(1e6)
+            return await super().put(batch)
+
+    run = production(HalfDeaf(), FakeLedger(), Pace(2000), keys=5000)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(run.run(), name="run")
+        await asyncio.sleep(10)
+        assert run.tally.records > 15_000
+        running.cancel()
+
+
 async def test_what_trying_again_does_not_mend_ends_the_run():
     """The stream was deleted: the error itself comes out, not a group of them."""
 
