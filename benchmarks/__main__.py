@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: headrace beside a stock loop. `... memory`: many shards, slow writes. `... profile`: where the time goes.
+"""`python -m benchmarks`: headrace beside a stock loop. `... memory`, `... profile`, `... producer`: other measurements.
 
 Exit code 0: every target is met. 1: one is missed. 2: the benchmark could not be run.
 """
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import consumers, own_time, report, screen
+from benchmarks import consumers, own_time, producing, report, screen
 from benchmarks.measure import Measurement, measure
-from benchmarks.stage import BenchError, Stage, staged, workload_until_now
+from benchmarks.stage import BenchError, Stage, staged, staged_for_producers, workload_until_now
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -48,6 +48,24 @@ def profile(options: argparse.Namespace) -> int:
         for line in own_time.lines(samples, run.cpu_us, options.lines):
             print(line)
     return 0
+
+
+def producer(options: argparse.Namespace) -> int:
+    """Rounds of `headrace-producer` with plain records and with aggregates in turn, each with a ledger."""
+    load = producing.Load(options.records, options.record_bytes, options.keys)
+    with staged_for_producers(options.shards) as stage, tempfile.TemporaryDirectory() as name:
+        consumers.compile_all(stage, Path(name))
+        runs = []
+        for words in ((), ("--aggregate",)) * options.rounds:
+            screen.say(" ".join(("headrace-producer", *words)))
+            runs.append(producing.produce(stage, Path(name), load, words))
+    targets = list(producing.targets(runs))
+    title = f"Whole processes from exec to exit, {load.records:,} records of {load.record_bytes:,} bytes, {load.keys:,} keys, {options.shards} shards"
+    if options.json:
+        print(json.dumps(producing.as_json(runs, targets), indent=2))
+    else:
+        screen.show_rows(title, producing.COLUMNS, [run.row() for run in runs], targets)
+    return 0 if all(target.met for target in targets) else 1
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -109,6 +127,14 @@ def _arguments() -> argparse.ArgumentParser:
     other.set_defaults(act=profile)
     _add_size(other, shards=8, records=12_500)
     other.add_argument("--lines", type=int, default=own_time.FIRST_LINES, help="functions to show (%(default)s)")
+    third = commands.add_parser("producer", help="CPU per produced record", description=producer.__doc__)
+    third.set_defaults(act=producer)
+    third.add_argument("--shards", type=int, default=50, help="of the stream (%(default)s)")
+    third.add_argument("--records", type=int, default=300_000, help="in all (%(default)s)")
+    third.add_argument("--record-bytes", type=int, default=1000, help="of a payload (%(default)s)")
+    third.add_argument("--keys", type=int, default=100_000, help="partition keys (%(default)s)")
+    third.add_argument("--rounds", type=int, default=3, help="runs of each kind (%(default)s)")
+    third.add_argument("--json", action="store_true", help="results as JSON on standard output")
     return parser
 
 

@@ -35,23 +35,27 @@ def headrace(stage: Stage, folder: Path, launcher: tuple[str, ...] = ()) -> Cons
         "HEADRACE_OPS_PORT": "0",
     }
     command = launcher or (str(Path(sys.executable).parent / "headrace"),)
-    return Consumer("headrace", (*command, "run"), {**_environment(stage, folder), **settings}, folder)
+    return Consumer("headrace", (*command, "run"), {**environment(stage, folder), **settings}, folder)
 
 
 def stock(stage: Stage, folder: Path) -> Consumer:
     """The stock loop; see `stock.py`."""
     command = (sys.executable, "-m", "benchmarks.stock", STREAM, TABLE)
-    return Consumer("stock loop", command, _environment(stage, folder), folder, ends_by_itself=True)
+    return Consumer("stock loop", command, environment(stage, folder), folder, ends_by_itself=True)
 
 
 def compile_all(stage: Stage, folder: Path) -> None:
-    """Have the byte code of either consumer's modules cached, as it is in an image: compiling is no part of a start."""
-    for modules in ("headrace.cli.app, headrace.cli.run, headrace.handlers.mapping", "benchmarks.stock"):
+    """Have the byte code of all consumers' and the producer's modules cached, as it is in an image: compiling is no part of a start."""
+    for modules in (
+        "headrace.cli.app, headrace.cli.run, headrace.handlers.mapping",
+        "benchmarks.stock",
+        "headrace_producer.cli, aiobotocore.httpsession",
+    ):
         command = [sys.executable, "-c", f"import {modules}"]
-        subprocess.run(command, env=_environment(stage, folder), check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(command, env=environment(stage, folder), check=False, stderr=subprocess.DEVNULL)
 
 
-def _environment(stage: Stage, folder: Path) -> dict[str, str]:
+def environment(stage: Stage, folder: Path) -> dict[str, str]:
     own = {name: value for name, value in stage.environment().items() if name != "PYTHONDONTWRITEBYTECODE"}
     path = os.pathsep.join(filter(None, (str(ROOT), own.get("PYTHONPATH"))))
     return {**own, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(folder / "byte-code")}

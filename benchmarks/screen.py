@@ -34,12 +34,19 @@ def _ignore(_: int) -> None: ...
 
 
 def show(title: str, runs: Sequence[Measurement], targets: Iterable[Target]) -> None:
-    """The results."""
-    print(f"\n{title}\n{machine()}\n")
-    _print_table(COLUMNS, list(rows(runs)))
-    print()
+    """The results of consumers."""
+    show_rows(title, COLUMNS, list(rows(runs)), ())
     for run in {run.consumer: run for run in runs}.values():
         print(requests_line(run))
+    print()
+    for target in targets:
+        print(target)
+
+
+def show_rows(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]], targets: Iterable[Target]) -> None:
+    """A table under its title and the machine, then the targets."""
+    print(f"\n{title}\n{machine()}\n")
+    _print_table(columns, lines)
     print()
     for target in targets:
         print(target)

@@ -1,7 +1,7 @@
 """The benchmark's server: Kinesis and DynamoDB on one port, in a process of its own whose CPU is not counted.
 
-It reads HTTP/1.1 with a parser that knows only what SDK clients send, answers reads out of rendered text and batch
-writes at once, and hands every other DynamoDB call on. `GET /stats`, `GET /sample` and `POST /reset` are the runner's.
+It reads HTTP/1.1 with a parser that knows only what SDK clients send, answers reads out of rendered text, batch writes
+and PutRecords at once, and hands every other DynamoDB call on. `GET /stats`, `/intake`, `/sample` and `POST /reset` are the runner's.
 
     python -m benchmarks.server --port 4600 --upstream 4566 --first-arrival 1764000000000 [--shards 8 --records 25000]
 """
@@ -21,6 +21,7 @@ from typing import Final, cast
 
 import uvloop
 
+from benchmarks.fake_intake import Intake, IntakeError
 from benchmarks.fake_kinesis import BadRequestError, Body, FakeKinesis
 from benchmarks.records import Workload
 from benchmarks.tally import MOST_WRITES, TABLE, Tally
@@ -42,6 +43,7 @@ class Site:
     """What all connections share."""
 
     kinesis: FakeKinesis
+    intake: Intake
     tally: Tally
     upstream_port: int
     write_delay_s: float
@@ -50,6 +52,7 @@ class Site:
     def reset(self) -> None:
         """Forget what arrived."""
         self.tally = Tally(self.kinesis.workload.total)
+        self.intake = Intake(self.kinesis.workload.shards)
 
 
 class Connection(asyncio.Protocol):
@@ -102,7 +105,9 @@ class Connection(asyncio.Protocol):
             return
         service, _, operation = found[1].decode().partition(".")
         self._site.tally.count_request(operation)
-        if service.startswith("Kinesis"):
+        if operation == "PutRecords":
+            self._put(body)
+        elif service.startswith("Kinesis"):
             self._read(operation, body)
         elif operation == "BatchWriteItem" and body.find(ITEMS, 0, HEAD_OF_BODY) >= 0:
             self._take_in(body)
@@ -114,6 +119,12 @@ class Connection(asyncio.Protocol):
             self._respond(200, self._site.kinesis.answer(operation, json.loads(body)))
         except BadRequestError as error:
             self._refuse(error)
+
+    def _put(self, body: bytes) -> None:
+        try:
+            self._respond(200, [self._site.intake.take(body)])
+        except IntakeError as error:
+            self._refuse(BadRequestError("InvalidArgumentException", str(error)))
 
     def _take_in(self, body: bytes) -> None:
         if not 1 <= self._site.tally.count_write(body) <= MOST_WRITES:
@@ -129,6 +140,8 @@ class Connection(asyncio.Protocol):
                 self._respond(200, [json.dumps(self._site.tally.stats()).encode()])
             case [b"GET", b"/sample"]:
                 self._respond(200, [json.dumps(self._site.tally.sample).encode()])
+            case [b"GET", b"/intake"]:
+                self._respond(200, [json.dumps(self._site.intake.stats()).encode()])
             case [b"POST", b"/reset"]:
                 self._site.reset()
                 self._respond(200, [b"{}"])
@@ -170,7 +183,14 @@ async def _serve(options: argparse.Namespace) -> None:
     kinesis = FakeKinesis(workload)
     gc.freeze()
     async with asyncio.TaskGroup() as tasks:
-        site = Site(kinesis, Tally(workload.total), options.upstream, options.write_delay_ms / 1000, tasks)
+        site = Site(
+            kinesis,
+            Intake(workload.shards),
+            Tally(workload.total),
+            options.upstream,
+            options.write_delay_ms / 1000,
+            tasks,
+        )
         server = await loop.create_server(lambda: Connection(site), LOOPBACK, options.port, backlog=256)
         await stop.wait()
         loop.remove_reader(sys.stdin)

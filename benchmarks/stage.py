@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from tests.servers import ACCOUNT, REGION, Server, free_port, ministack
+from tests.servers import ACCOUNT, REGION, credentials, free_port, ministack
 
 from benchmarks.records import ARRIVALS_PER_SECOND, Workload
 from benchmarks.tally import TABLE
@@ -25,6 +25,8 @@ from benchmarks.tally import TABLE
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_S: Final = 120.0
 """Rendering 200,000 records takes seconds; this bounds a server that never comes."""
+NO_UPSTREAM: Final = 1
+"""A port at which nobody answers, and nobody is asked."""
 ANSWER_S: Final = 120.0
 """The server answers between two pages; nothing takes it longer."""
 
@@ -39,12 +41,15 @@ class Stage:
 
     port: int
     workload: Workload
-    lookalike: Server
     _connection: http.client.HTTPConnection
 
     def stats(self) -> dict[str, Any]:
         """What arrived since the last reset."""
         return self._ask("GET", "/stats")
+
+    def intake(self) -> dict[str, Any]:
+        """What producers put since the last reset."""
+        return self._ask("GET", "/intake")
 
     def sample(self) -> dict[str, Any]:
         """Some of the items that arrived, by record number."""
@@ -60,7 +65,7 @@ class Stage:
         own = {name: value for name, value in os.environ.items() if not re.match(r"AWS_|HEADRACE_", name)}
         return {
             **own,
-            **self.lookalike.environment(),
+            **credentials(),
             "AWS_ENDPOINT_URL_KINESIS": url,
             "AWS_ENDPOINT_URL_DYNAMODB": url,
         }
@@ -100,8 +105,17 @@ class Stage:
 @contextlib.contextmanager
 def staged(workload: Workload, write_delay_ms: float = 0.0) -> Iterator[Stage]:
     """Start the servers and make the table; they end with the block."""
-    with ministack() as lookalike, _server(workload, lookalike, write_delay_ms) as stage:
-        stage.make_table()
+    with ministack() as lookalike:
+        upstream = int(lookalike.endpoint.rpartition(":")[2])
+        with _server(workload, upstream, write_delay_ms) as stage:
+            stage.make_table()
+            yield stage
+
+
+@contextlib.contextmanager
+def staged_for_producers(shards: int) -> Iterator[Stage]:
+    """The benchmark's server alone, with a stream of so many shards."""
+    with _server(workload_until_now(shards, per_shard=1), NO_UPSTREAM) as stage:
         yield stage
 
 
@@ -112,11 +126,11 @@ def workload_until_now(shards: int, per_shard: int) -> Workload:
 
 
 @contextlib.contextmanager
-def _server(workload: Workload, lookalike: Server, write_delay_ms: float) -> Iterator[Stage]:
+def _server(workload: Workload, upstream: int, write_delay_ms: float = 0.0) -> Iterator[Stage]:
     port = free_port()
     options = {
         "port": port,
-        "upstream": lookalike.endpoint.rpartition(":")[2],
+        "upstream": upstream,
         "first-arrival": workload.first_arrival_ms,
         "shards": workload.shards,
         "records": workload.per_shard,
@@ -128,7 +142,7 @@ def _server(workload: Workload, lookalike: Server, write_delay_ms: float) -> Ite
     try:
         _await_listening(process, port)
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)) as connection:
-            yield Stage(port, workload, lookalike, connection)
+            yield Stage(port, workload, connection)
     finally:
         process.kill()
         process.communicate()

@@ -37,17 +37,21 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         """What botocore's chain needs to reach it."""
-        return {
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "NO_PROXY": "127.0.0.1",
-            **{f"AWS_ENDPOINT_URL_{service.upper()}": self.endpoint for service in self.services},
-        }
+        return credentials() | {f"AWS_ENDPOINT_URL_{service.upper()}": self.endpoint for service in self.services}
+
+
+def credentials() -> dict[str, str]:
+    """What botocore's chain needs besides an endpoint, and nothing of this machine's own."""
+    return {
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+    }
 
 
 @contextlib.contextmanager
