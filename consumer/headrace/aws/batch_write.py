@@ -30,7 +30,7 @@ no proof that something was written."""
 class Item(msgspec.Struct, gc=False):
     """The inside of a PutRequest."""
 
-    Item: dict[str, Any]
+    Item: dict[str, Any] | msgspec.Raw
 
 
 class Key(msgspec.Struct, gc=False):
@@ -126,7 +126,7 @@ class BatchWrites:
         except (msgspec.DecodeError, LookupError, ValueError, ArithmeticError) as error:
             raise Unavailable(f"BatchWriteItem: the answer makes no sense: {type(error).__name__}") from error
 
-    def _batch(self, effects: Iterable[Effect], wrap: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Batch:
+    def _batch(self, effects: Iterable[Effect], wrap: Callable[[Mapping[str, Any]], Any]) -> Batch:
         tables: dict[str, list[PutRequest | DeleteRequest]] = {}
         for effect in effects:
             requests = tables.setdefault(effect.table or self._keys.default, [])

@@ -138,7 +138,8 @@ def _mapping(settings: Settings, schema: KeySchema, description: StreamDescripti
         sequence_attribute=item.sequence_attribute,
         arrival_attribute=item.arrival_attribute,
     )
-    return item_mapping(rules, dict(zip(schema.names, schema.types, strict=True)), description.name)
+    key_types = dict(zip(schema.names, schema.types, strict=True))
+    return item_mapping(rules, key_types, description.name, renders=settings.sink.mode == "put")
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ Values never appear in messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time
 from decimal import Decimal
@@ -100,16 +100,53 @@ absurd nesting.
 """
 
 
-def attributes(item: Mapping[str, Any]) -> dict[str, AttributeValue]:
+class RenderedItem(Mapping[str, Any]):
+    """An item whose text is there before anybody asked for its values: read as a dict, it makes them.
+
+    `text` is its JSON as DynamoDB takes it, `fields` what is known of it without that, the key at least.
+    """
+
+    __slots__ = ("_fields", "_make", "text")
+
+    def __init__(self, text: bytes, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
+        self.text = text
+        self._fields = fields
+        self._make = make
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of one attribute."""
+        return self._fields[name] if name in self._fields else self._make().get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._make()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make())
+
+    def __len__(self) -> int:
+        return len(self._make())
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def attributes(item: Mapping[str, Any]) -> dict[str, AttributeValue] | msgspec.Raw:
     """The item as DynamoDB takes it. Raises ItemError for a value that DynamoDB has no type for.
 
     Limits that the server judges (38 digits, 400 KB, empty keys) are left to it. A map's keys should be strings; numbers
     among them become text, as in JSON.
     """
+    if type(item) is RenderedItem:
+        return msgspec.Raw(item.text)
     try:
         return {name: WRAP[type(value)](value) for name, value in item.items()}
     except (KeyError, ValueError, RecursionError):
         return careful_attributes(item)
+
+
+def encode_attributes(item: Mapping[str, Any]) -> bytes:
+    """`attributes` as JSON. Raises as that."""
+    return _encode(attributes(item))
 
 
 def careful_attributes(item: Mapping[str, Any]) -> dict[str, AttributeValue]:

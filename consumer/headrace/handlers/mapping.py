@@ -7,13 +7,15 @@ the arrival time are added under names of the user's choice, over what the paylo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from headrace.core.items import N, decode_payload
+from headrace.core.items import N, RenderedItem, decode_payload, encode_attributes
+from headrace.core.shapes import Shapes
 from headrace.errors import Reject, SettingsError
 from headrace.handlers import templates
 from headrace.handlers.payloads import json_object, not_json
@@ -40,23 +42,64 @@ class ItemRules:
     arrival_attribute: str | None = None
 
 
-def item_mapping(rules: ItemRules, key_types: Mapping[str, str], stream: str) -> Handler:
+def item_mapping(rules: ItemRules, key_types: Mapping[str, str], stream: str, *, renders: bool = False) -> Handler:
     """The handler that makes items of payloads for a table whose key attributes have `key_types` (S, N or B).
 
-    Raises SettingsError for templates that do not give exactly that key, and for attributes that would overwrite it.
+    With `renders` an item is text where it can be, for a sink that writes items whole. Raises SettingsError for templates
+    that do not give exactly that key, and for attributes that would overwrite it.
     """
     steps = (*_key_steps(rules, key_types, stream), *_added_steps(rules, key_types))
 
     def call(record: Record) -> Put:
-        try:
-            item = decode_payload(record.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _no_object(record, error) from None
-        for step in steps:
-            step(item, record)
-        return Put(item)
+        return Put(_completed(_decoded(record), record, steps))
 
-    return Handler(name="item mapping", call=call)
+    if not renders:
+        return Handler(name="item mapping", call=call)
+    return Handler(name="item mapping", call=_rendering(rules, key_types, steps))
+
+
+def _rendering(rules: ItemRules, key_types: Mapping[str, str], steps: Sequence[Step]) -> Callable[[Record], Put]:
+    """The same by the payload's shape, where it has a known one: see `core.shapes`."""
+    added = _added_names(rules, key_types)
+    wanted = [(name,) for name in key_types] if rules.key is None else list(templates.paths(rules.key))
+    shapes = Shapes(wanted, frozenset(added))
+
+    def whole(record: Record) -> dict[str, Any]:
+        return _completed(_decoded(record), record, steps)
+
+    def call(record: Record) -> Put:
+        found = shapes.read(record.data)
+        if found is None:
+            payload = _decoded(record)
+            shapes.learn(record.data, payload)
+            return Put(_completed(payload, record, steps))
+        fields, text = found
+        for step in steps:
+            step(fields, record)
+        if added:
+            text = b"%b,%b" % (text, encode_attributes({name: fields[name] for name in added})[1:-1])
+        return Put(RenderedItem(b"{%b}" % text, fields, partial(whole, record)))
+
+    return call
+
+
+def _completed(item: dict[str, Any], record: Record, steps: Iterable[Step]) -> dict[str, Any]:
+    for step in steps:
+        step(item, record)
+    return item
+
+
+def _decoded(record: Record) -> dict[str, Any]:
+    try:
+        return decode_payload(record.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _no_object(record, error) from None
+
+
+def _added_names(rules: ItemRules, key_types: Mapping[str, str]) -> tuple[str, ...]:
+    """Attributes that are made and not taken from the payload."""
+    made = (rules.ttl_attribute, rules.sequence_attribute, rules.arrival_attribute)
+    return (*(key_types if rules.key is not None else ()), *(name for name in made if name is not None))
 
 
 def _no_object(record: Record, error: Exception) -> Reject:

@@ -79,6 +79,14 @@ def fields(template: str) -> Iterator[str]:
         raise BadTemplate(f"{template!r}: {str(error).lower()}") from None
 
 
+def paths(templates: str) -> Iterator[tuple[str, ...]]:
+    """Where the payload's fields stand that templates, as `split` takes them, are made of. Raises BadTemplate."""
+    for template in split(templates).values():
+        for name in fields(template):
+            if name not in {*_METADATA, "arrival", "stream"}:
+                yield tuple(name.removeprefix(".").split("."))
+
+
 def _pieces(template: str, stream: str) -> Iterator[tuple[str, Part | None]]:
     list(fields(template))
     for literal, name, spec, conversion in Formatter().parse(template):

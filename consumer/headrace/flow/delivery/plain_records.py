@@ -19,6 +19,7 @@ import msgspec
 
 from headrace.core.batching import Batcher
 from headrace.core.effects import effects_of
+from headrace.core.items import RenderedItem
 from headrace.core.parking import Parking
 from headrace.core.tracker import Span, Tracker
 from headrace.core.verdict import (
@@ -43,6 +44,9 @@ SUBMISSIONS: Final = 16
 
 TURN_S: Final = 0.02
 """How long a plain handler may hold the loop with one record after the other: heartbeats and other shards wait."""
+
+PLAIN: Final = (dict, RenderedItem)
+"""Items that need no second look."""
 
 LONGEST_STRIDE: Final = 256
 """Records between two looks at the clock when the handler is fast."""
@@ -172,7 +176,7 @@ class RecordDelivery:
                 continue
             try:
                 answer = call(record)
-                if type(answer) is Put and type(answer.item) is dict and answer.table is None:
+                if type(answer) is Put and type(answer.item) in PLAIN and answer.table is None:
                     writes.append((index, answer))
                 else:
                     writes.extend([(index, effect) for effect in effects_of(answer)])

@@ -1,0 +1,109 @@
+"""Items that are text at once, for a sink that writes them whole: in all they say as good as the others."""
+
+import json
+
+import msgspec
+import pytest
+
+from headrace.core.item_keys import key_of
+from headrace.core.items import N, RenderedItem, attributes
+from headrace.errors import Reject
+from headrace.handlers.mapping import ItemRules, item_mapping
+from headrace.model import Record
+
+PAYLOAD = {"id": "d-1", "n": 7, "x": 1.5, "place": {"site": "Zürich", "floor": None}, "tags": ["a", 2, True]}
+
+RULES = [
+    pytest.param(ItemRules(), {"id": "S"}, id="key from the payload"),
+    pytest.param(ItemRules(), {"id": "S", "n": "N"}, id="number key from the payload"),
+    pytest.param(ItemRules(key="pk={id}#{place.site} sk={n}"), {"pk": "S", "sk": "N"}, id="key of fields"),
+    pytest.param(
+        ItemRules(key="pk={partition_key} sk={sequence_number}"), {"pk": "S", "sk": "S"}, id="key of metadata"
+    ),
+    pytest.param(
+        ItemRules(
+            key="pk={.id}|{stream} sk={x}",
+            ttl_attribute="ttl",
+            ttl_after_s=60,
+            sequence_attribute="seq",
+            arrival_attribute="at",
+        ),
+        {"pk": "S", "sk": "S"},
+        id="everything",
+    ),
+]
+
+
+def records(*payloads):
+    return [
+        Record(
+            data=payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode(),
+            partition_key="p%s-1",
+            sequence_number=10**55 + number,
+            arrival_s=1_769_847_330.123 + number,
+        )
+        for number, payload in enumerate(payloads)
+    ]
+
+
+def called(rules, key_types, given, *, renders):
+    call = item_mapping(rules, key_types, "orders", renders=renders).call
+    return [call(record).item for record in given]
+
+
+def wire(item):
+    return json.loads(msgspec.json.encode(attributes(item)))
+
+
+@pytest.mark.parametrize(("rules", "key_types"), RULES)
+def test_a_rendered_item_is_the_item(rules, key_types):
+    """As text, as a dict, and by its key."""
+    given = records(PAYLOAD, PAYLOAD, {**PAYLOAD, "id": "50 % %s", "n": -3, "x": 1e-9})
+    plain = called(rules, key_types, given, renders=False)
+    rendered = called(rules, key_types, given, renders=True)
+    assert [type(item) for item in rendered] == [dict, RenderedItem, RenderedItem]
+    for one, other in zip(plain, rendered, strict=True):
+        assert wire(one) == wire(other)
+        assert dict(other) == one
+        assert key_of(other, tuple(key_types)) == key_of(one, tuple(key_types))
+
+
+def test_a_rendered_item_answers_like_a_dict():
+    """For whoever looks into it: a test, a message."""
+    _, item = called(ItemRules(), {"id": "S"}, records(PAYLOAD, PAYLOAD), renders=True)
+    assert (item["n"], item.get("x"), item.get("none"), item.get("none", 1), len(item)) == (7, N("1.5"), None, 1, 5)
+    assert list(item) == list(PAYLOAD)
+    assert item == {**PAYLOAD, "x": N("1.5")}
+
+
+def test_a_field_that_an_added_attribute_replaces_stands_there_once():
+    """Two attributes of one name are no item."""
+    given = records(*[{"id": "a", "at": "theirs"}] * 3)
+    items = called(ItemRules(arrival_attribute="at"), {"id": "S"}, given, renders=True)
+    assert all(wire(item)["at"]["S"].startswith("2026-") for item in items)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [b"[]", b"{", b'{"id":7}', b'{"id":"a\xff"}', b'{"id":"a\n"}', b'{"id":null}', b'{"x":"a"}', b'{"id":"a"} x'],
+)
+def test_a_payload_is_rejected_for_the_same_reason(spoiled):
+    """Whether its neighbours have a shape or not."""
+    reasons = []
+    for renders in (False, True):
+        call = item_mapping(ItemRules(), {"id": "S"}, "orders", renders=renders).call
+        for record in records({"id": "a"}, {"id": "b"}):
+            call(record)
+        with pytest.raises(Reject) as caught:
+            call(*records(spoiled))
+        reasons.append(caught.value.reason)
+    assert reasons[0] == reasons[1]
+
+
+def test_a_number_that_is_no_key_is_rejected_by_shape_too():
+    """The steps are the same ones."""
+    call = item_mapping(ItemRules(key="pk={n}"), {"pk": "N"}, "orders", renders=True).call
+    for record in records({"n": "1"}, {"n": "2"}):
+        call(record)
+    with pytest.raises(Reject, match="gives no number"):
+        call(*records({"n": "x"}))
