@@ -56,13 +56,13 @@ def comparison_targets(ours: Sequence[Measurement], stock: Sequence[Measurement]
     """What `make bench` has to show. Of several rounds the median counts, of memory the worst."""
     cpu = median(run.cpu_us for run in ours)
     targets = [
-        Target("CPU per record, whole process", cpu, 45, " us"),
+        Target("CPU per record, whole process", cpu, 32, " us"),
         Target("peak RSS", max(run.peak_rss for run in ours) / MB, 250, " MB"),
         Target("records missing", max(run.missing for run in (*ours, *stock)), 0),
     ]
     if stock:
         ratio = median(run.cpu_us for run in stock) / cpu
-        targets.insert(1, Target("stock loop : headrace", ratio, 7, "x", at_least=True))
+        targets.insert(1, Target("stock loop : headrace", ratio, 10, "x", at_least=True))
     return targets
 
 
