@@ -172,9 +172,9 @@ class Incarnation:
             except LeaseLost as lost:
                 log.warning("lease_lost", shard=shard, reason=str(lost))
                 self._ports.observer.lease_changed(shard, "lost")
-                if self._state == membership.LEAVING:
-                    # A call may still be under way, and once this worker has left others take its leases at once.
-                    await asyncio.sleep(self._place.rules.call_timeout_s)
+                # A call may still be under way, and nobody waits for it who gets the lease from here: an heir of the next
+                # term, or whoever takes it once this worker has left.
+                await term.calls_ended()
             finally:
                 del self._runs[term]
                 self._holdings.close(term)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from headrace.core.tenure import LeaseTiming, Tenure
 from headrace.errors import LeaseLost
-from headrace.model import Lease
+from headrace.model import Instant, Lease
 from headrace.ports import Clock
 
 
@@ -34,6 +36,15 @@ class Trust:
             return False
         return tenure.permits(clock.now(), clock.wall().timestamp(), self._timing.call_timeout_s)
 
+    async def calls_ended(self) -> None:
+        """Wait until no call can be under way that began before: it ends in time, and within the trust that it began in."""
+        clock, longest_s = self._clock, self._timing.call_timeout_s
+        until = Instant(clock.now() + longest_s)
+        if self._tenure is not None:
+            until = min(until, self._tenure.trusted_until)
+        while (left_s := until - clock.now()) > 0:
+            await asyncio.sleep(left_s)
+
 
 class Term:
     """One lease in this worker's hands, under one epoch."""
@@ -51,6 +62,10 @@ class Term:
     def end(self) -> None:
         """Give up the right to act, before the write that passes the lease on is sent, or because it was lost."""
         self._over = True
+
+    async def calls_ended(self) -> None:
+        """Once the term is over: wait until none of its calls can be under way, so that another worker may write."""
+        await self._trust.calls_ended()
 
     def insist(self) -> None:
         """Raise LeaseLost unless a call under this lease may start now."""

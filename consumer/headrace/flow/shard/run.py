@@ -143,8 +143,7 @@ class ShardRun:
             if not self._farewell.is_overdue:
                 raise LeaseLost(f"{shard}: the lease was lost") from lost
         if self._farewell.is_overdue:
-            # No call starts since the term ended; after this long none is under way, and another may own the shard.
-            await asyncio.sleep(rules.call_timeout_s)
+            await self._term.calls_ended()
 
     async def _fetch(self) -> None:
         await self._fetcher.run(lambda: not self._farewell.is_asked, self._room)
