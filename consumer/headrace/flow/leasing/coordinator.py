@@ -1,7 +1,7 @@
 """Which shards are mine? Every worker asks the same rows the same question and acts on its own part of the answer.
 
-What is authoritative: the table's conditional writes, nothing else. Reads may be stale, and a plan made on stale rows
-costs a refused write. Local time is used for one thing here: how long a peer's heartbeat counter has stood still, on
+What is authoritative: the table's conditional writes, nothing else. Worker rows may be read stale, lease rows are no
+snapshot, and a plan made on either costs a refused write. Local time is used for one thing here: how long a peer's heartbeat counter has stood still, on
 this worker's clock, since this worker received the first read that showed it, and only while this worker could see.
 
 What each failure does. The table cannot be read: nothing is decided, and all silence starts anew once it can. A peer is
@@ -142,9 +142,10 @@ class Coordinator:
         return bool(self._view.orphaned) or self._ports.clock.now() - read >= READ_LEASES_EVERY_S
 
     async def _read_leases(self) -> None:
+        """Consistently: news of a change come once, and rows that do not show it yet would not be read again for long."""
         asked = self._ports.clock.now()
         self._holdings.look.clear()
-        self._view.leases = await self._discovery.read_leases()
+        self._view.leases = await self._discovery.read_leases(consistent=True)
         self._view.leases_read = asked
         now = self._ports.clock.now()
         orphaned = {lease.shard_id for lease in orphans(self._fleet())}

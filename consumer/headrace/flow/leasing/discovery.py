@@ -95,12 +95,15 @@ class Discovery:
         """Whether the stream may still list a finished shard: a listing from before its end says nothing about it."""
         return lease.shard_id in self._listed or self._listed_at_s < lease.done_at_s + CLOCKS_AGREE_S
 
-    async def read_leases(self) -> dict[ShardId, Lease]:
-        """Every lease row of the stream, eventually consistent and no snapshot. Raises what the table's query raises."""
+    async def read_leases(self, *, consistent: bool = False) -> dict[ShardId, Lease]:
+        """Every lease row of the stream; no snapshot, and eventually consistent unless it is to be `consistent`.
+
+        Raises what the table's query raises.
+        """
         found: dict[ShardId, Lease] = {}
 
         async def read(partition: str) -> None:
-            for row in await self._ports.table.query(partition):
+            for row in await self._ports.table.query(partition, consistent=consistent):
                 lease = lease_rows.lease_of(row)
                 found[lease.shard_id] = lease
 
