@@ -15,14 +15,19 @@ from functools import partial
 from rich.console import Console
 
 from simulation.campaign import Finding, Tally, in_a_process, play_all, play_one, show, tell
-from simulation.fleet import prepare
+from simulation.faults import FAULTS
+from simulation.fleet import limit_faults, prepare
 from simulation.mutations import MUTATIONS
+
+FAULTS_BY_NAME = {fault.__name__: fault for fault in FAULTS}
 
 
 def main() -> int:
     """Play; the exit code."""
     arguments = _parser().parse_args()
     prepare()
+    if arguments.weather:
+        limit_faults([FAULTS_BY_NAME[name] for name in arguments.weather])
     if arguments.leave_out:
         MUTATIONS[arguments.leave_out].apply()
     seeds = range(arguments.seed, arguments.seed + arguments.runs)
@@ -48,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     parser.add_argument("--first", action="store_true", help="end with the first violation")
     parser.add_argument("--trace", action="store_true", help="play one seed and tell what happens in it")
+    parser.add_argument(
+        "--weather", action="append", choices=sorted(FAULTS_BY_NAME), help="a fault to make, and no others but those named"
+    )
     parser.add_argument("--leave-out", choices=sorted(MUTATIONS), help="a rule of the protocol to do without")
     parser.add_argument("--find", action="store_true", help="for each rule, the first seed that notices its absence")
     parser.add_argument("--check-mutations", action="store_true", help="for each rule, what its known seed finds")

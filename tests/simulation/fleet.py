@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from headrace.operations import Put
 from headrace.ports import Handler, Ports
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.stream import MemoryStream
-from simulation.faults import FAULTS
+from simulation.faults import FAULTS, Fault
 from simulation.ledger import Ledger, Violation
 from simulation.loop import BEGAN_S, OUTSIDE, VirtualLoop
 from simulation.network import View, Weather, Wire
@@ -335,6 +336,11 @@ def prepare() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=True)
     patch(leases, "BUCKETS", 2)
     remember_rows()
+
+
+def limit_faults(faults: Sequence[Fault]) -> None:
+    """From here on nothing else happens in this process."""
+    patch(sys.modules[__name__], "FAULTS", tuple(faults))
 
 
 def simulate(seed: int, tell: Callable[[str], None] | None = None) -> Fleet:

@@ -1,7 +1,8 @@
 """The protocol with one rule left out: the simulation must notice each of them.
 
 Each mutation patches the shipped code in this process and is named after the rule that it leaves out. Beside it stands a
-seed that notices, found by `python -m simulation --find`, and the invariant that is broken then.
+seed that notices, found by `python -m simulation --find`, and the invariant that is broken then. Where all kinds of weather
+together show it too seldom, the kind that does is named as well, and nothing else happens then.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from headrace.errors import Retryable
 from headrace.flow import incarnation
 from headrace.flow.incarnation import Incarnation
 from headrace.flow.leasing import coordinator, discovery, heartbeat
+from headrace.flow.leasing.coordinator import Coordinator
+from headrace.flow.leasing.discovery import Discovery
 from headrace.flow.leasing.heartbeat import Heart
 from headrace.flow.leasing.holdings import Holdings
 from headrace.flow.shard.checkpoint import Checkpoints
@@ -27,32 +30,41 @@ from headrace.flow.term import Term, Trust
 from headrace.model import Instant
 from headrace.rows import Absent, AtMost, Condition, Equals, OneOf, UpdateRow
 from headrace.tasks import TaskGroup
+from simulation.faults import Fault, silence_in_slowness
+from simulation.fleet import limit_faults
 from simulation.patching import StalePatch, patch
 from simulation.process import ProcessClock
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A rule to do without; `seed` notices, and `breaks` says which invariant."""
+    """A rule to do without; `seed` notices, and `breaks` says which invariant. `weather`: the only faults, if not any."""
 
-    apply: Callable[[], None]
+    patches: Callable[[], None]
     seed: int
     breaks: str
+    weather: tuple[Fault, ...] = ()
 
     @property
     def rule(self) -> str:
-        return self.apply.__name__
+        return self.patches.__name__
+
+    def apply(self) -> None:
+        """In this process, from here on."""
+        self.patches()
+        if self.weather:
+            limit_faults(self.weather)
 
 
 MUTATIONS: dict[str, Mutation] = {}
 
 
-def noticed(seed: int, breaks: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Names a seed that notices, and the invariant that it finds broken."""
+def noticed(seed: int, breaks: str, *weather: Fault) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Names a seed that notices, and the invariant that it finds broken; in this weather, if any is named."""
 
-    def register(apply: Callable[[], None]) -> Callable[[], None]:
-        MUTATIONS[apply.__name__] = Mutation(apply, seed, breaks)
-        return apply
+    def register(patches: Callable[[], None]) -> Callable[[], None]:
+        MUTATIONS[patches.__name__] = Mutation(patches, seed, breaks, weather)
+        return patches
 
     return register
 
@@ -218,6 +230,19 @@ def anchor_at_the_first_try_of_a_heartbeat() -> None:
     patch(Heart, "_send", _send)
 
 
+@noticed(5, "S3", silence_in_slowness)
+def an_observer_counts_from_the_answer_it_received() -> None:
+    """It counts from the moment at which it asked: the heartbeat that it saw may have begun after that."""
+    original = Coordinator._read_workers
+
+    async def _read_workers(self: Any) -> None:
+        before, asked = self._view.watch, self._ports.clock.now()
+        await original(self)
+        self._view.watch = before.observe(self._view.workers.values(), asked, self._longest_gap_s)
+
+    patch(Coordinator, "_read_workers", _read_workers)
+
+
 @noticed(24, "S3")
 def calls_must_end_within_the_trust() -> None:
     """A call may start in the last moment of the trust."""
@@ -279,6 +304,16 @@ def whoever_hangs_loses_its_leases() -> None:
         return False
 
     patch(Heart, "_withheld", _withheld)
+
+
+@noticed(4, "S3")
+def a_lease_is_kept_until_its_calls_have_ended() -> None:
+    """What was lost, or took too long to finish, goes on to the next while a call may be under way."""
+
+    async def calls_ended(self: Any) -> None:
+        pass
+
+    patch(Trust, "calls_ended", calls_ended)
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
@@ -348,6 +383,17 @@ def a_parent_is_asked_for_before_it_counts_as_finished() -> None:
         return frozenset()
 
     patch(discovery, "doubtful", doubtful)
+
+
+@noticed(3457, "L")
+def lease_rows_are_read_consistently_where_news_are_followed() -> None:
+    """A replica that is behind answers, and nobody asks again for a minute."""
+    original = Discovery.read_leases
+
+    async def read_leases(self: Any, *, consistent: bool = False) -> Any:  # noqa: ARG001 - as it is called
+        return await original(self)
+
+    patch(Discovery, "read_leases", read_leases)
 
 
 @noticed(9, "L")

@@ -20,7 +20,7 @@ from simulation.table import WatchedTable
 
 @dataclass
 class WatchedSink:
-    """Applies writes, and checks at that moment that the writer still owns the shard (S3)."""
+    """Applies writes, and checks at that moment that the writer still owns the shard under its epoch (S3)."""
 
     table: WatchedTable
     ledger: Ledger
@@ -40,11 +40,11 @@ class WatchedSink:
             self.items[record.partition_key] = self.ledger.number[record.sequence_number]
 
     def _check(self, right: Right) -> None:
-        """A worker that adopted its own lease may still have a call of the last epoch under way: its sink keeps order."""
+        """Not even one that adopted its own lease may still have a call of the last epoch under way."""
         lease = self.table.leases.get(leases.lease_key(self.stream, right.shard))
         if lease is None:
             return
-        if lease.owner != right.worker or right.epoch > lease.epoch:
+        if (lease.owner, lease.epoch) != (right.worker, right.epoch):
             raise Violation(
                 f"S3: a write of {right.worker} under epoch {right.epoch} reached {right.shard}, "
                 f"which is {lease.owner}'s at {lease.epoch}"
