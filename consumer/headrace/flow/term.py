@@ -8,6 +8,7 @@ from headrace.core.tenure import LeaseTiming, Tenure
 from headrace.errors import LeaseLost
 from headrace.model import Instant, Lease
 from headrace.ports import Clock
+from headrace.tasks import TICK_S
 
 
 class Trust:
@@ -43,7 +44,7 @@ class Trust:
         if self._tenure is not None:
             until = min(until, self._tenure.trusted_until)
         while (left_s := until - clock.now()) > 0:
-            await asyncio.sleep(left_s)
+            await asyncio.sleep(max(left_s, TICK_S))
 
 
 class Term:
