@@ -76,6 +76,30 @@ def test_rows_are_made_parents_first(tree):
     assert all(position[p] < position[s.shard_id] for s in tree for p in s.parents)
 
 
+class Parents(tuple):
+    """Counts how often somebody looks at the parents of a shard."""
+
+    looks = 0
+
+    def __iter__(self):
+        Parents.looks += 1
+        return super().__iter__()
+
+
+def test_a_stream_that_was_split_and_merged_many_times_is_looked_through_once():
+    """Each round doubles the ways to the first shard: a stream that scales up and down daily must not stop its readers."""
+    shards, rounds = [shard("s0")], 12
+    for n in range(rounds):
+        left, right = shard(f"l{n}", shards[-1].shard_id), shard(f"r{n}", shards[-1].shard_id)
+        shards += [left, right, shard(f"s{n + 1}", left.shard_id, right.shard_id)]
+    counting = [Shard(s.shard_id, Parents(s.parents)) for s in shards]
+    Parents.looks = 0
+    made = [new.shard.shard_id for new in missing_leases(counting, {}, START)]
+
+    assert made == [s.shard_id for s in shards]
+    assert Parents.looks < len(shards) * 3 * rounds
+
+
 @given(trees())
 def test_rows_that_are_made_together_are_no_kin(tree):
     """Whichever of them fail, no child has a row without its parents."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from headrace.model import AtTimestamp, Lease, Shard, ShardId, TrimHorizon
 
@@ -35,7 +36,8 @@ def missing_leases(
     listed = {shard.shard_id: shard for shard in shards}
     finished_long_ago = _with_descendant_rows(listed, leases)
     missing = [s for s in listed.values() if s.shard_id not in leases and s.shard_id not in finished_long_ago]
-    ordered = sorted(missing, key=lambda s: (_depth(s, listed), s.shard_id))
+    depths = _depths(listed)
+    ordered = sorted(missing, key=lambda s: (depths[s.shard_id], s.shard_id))
     coming = {s.shard_id for s in ordered}
     return [
         NewLease(shard, _unfinished(shard.parents, leases, coming), start, generation_of(shard, listed, leases))
@@ -100,12 +102,13 @@ def _with_descendant_rows(listed: Mapping[ShardId, Shard], leases: Mapping[Shard
     return known
 
 
-def _depth(shard: Shard, listed: Mapping[ShardId, Shard]) -> int:
-    depth = 0
-    generation = [shard]
-    while generation := [listed[p] for s in generation for p in s.parents if p in listed]:
-        depth += 1
-    return depth
+def _depths(listed: Mapping[ShardId, Shard]) -> dict[ShardId, int]:
+    """How many generations of listed ancestors each shard has, at the most."""
+    parents = {shard: [p for p in one.parents if p in listed] for shard, one in listed.items()}
+    depths: dict[ShardId, int] = {}
+    for shard in TopologicalSorter(parents).static_order():
+        depths[shard] = max((depths[parent] + 1 for parent in parents[shard]), default=0)
+    return depths
 
 
 def shard_of(lease: Lease) -> Shard:
