@@ -79,6 +79,7 @@ def test_rows_are_made_parents_first(tree):
 class Parents(tuple):
     """Counts how often somebody looks at the parents of a shard."""
 
+    __slots__ = ()
     looks = 0
 
     def __iter__(self):

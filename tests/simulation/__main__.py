@@ -15,11 +15,11 @@ from functools import partial
 from rich.console import Console
 
 from simulation.campaign import Finding, Tally, in_a_process, play_all, play_one, show, tell
-from simulation.faults import FAULTS
+from simulation.faults import DIRECTED, FAULTS
 from simulation.fleet import limit_faults, prepare
 from simulation.mutations import MUTATIONS
 
-FAULTS_BY_NAME = {fault.__name__: fault for fault in FAULTS}
+FAULTS_BY_NAME = {fault.__name__: fault for fault in (*FAULTS, *DIRECTED)}
 
 
 def main() -> int:
@@ -54,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", action="store_true", help="end with the first violation")
     parser.add_argument("--trace", action="store_true", help="play one seed and tell what happens in it")
     parser.add_argument(
-        "--weather", action="append", choices=sorted(FAULTS_BY_NAME), help="a fault to make, and no others but those named"
+        "--weather",
+        action="append",
+        choices=sorted(FAULTS_BY_NAME),
+        help="a fault to make, and no others but those named",
     )
     parser.add_argument("--leave-out", choices=sorted(MUTATIONS), help="a rule of the protocol to do without")
     parser.add_argument("--find", action="store_true", help="for each rule, the first seed that notices its absence")

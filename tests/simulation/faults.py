@@ -262,7 +262,22 @@ async def reshard_storm(fleet: Fleet) -> None:
         await fleet.chance.choice([split, merge])(fleet)
 
 
+async def halting_start(fleet: Fleet) -> None:
+    """One that starts after a reshard makes only some of the new rows, and then another starts. Not among all the others."""
+    while len(fleet.processes) > 2 and (process := fleet.somebody()) is not None:
+        fleet.forget(process)
+        await process.kill()
+    if len(fleet.stream._logs) < 2 * MOST_SHARDS:
+        await reshard_storm(fleet)
+        fleet.start()
+        fleet.set_weather(fleet.living()[-1], 0.4 * fleet.unit_s, {"throttle": 0.6})
+        fleet.after(0.0, 0.2, fleet.start)
+
+
 Fault = Callable[[Any], Awaitable[None]]
+
+DIRECTED: tuple[Fault, ...] = (halting_start,)
+"""Made only where they are asked for by name."""
 
 FAULTS: tuple[Fault, ...] = (
     *(kill, join, deploy, pause, suspension, hypervisor_stop, clock_step, hang, stuck_heart),

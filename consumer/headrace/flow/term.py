@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from headrace.core.tenure import LeaseTiming, Tenure
+from headrace.core.tenure import CLOCK_RATE_ERROR, LeaseTiming, Tenure
 from headrace.errors import LeaseLost
 from headrace.model import Instant, Lease
 from headrace.ports import Clock
-from headrace.tasks import TICK_S
 
 
 class Trust:
@@ -38,13 +37,15 @@ class Trust:
         return tenure.permits(clock.now(), clock.wall().timestamp(), self._timing.call_timeout_s)
 
     async def calls_ended(self) -> None:
-        """Wait until no call can be under way that began before: it ends in time, and within the trust that it began in."""
-        clock, longest_s = self._clock, self._timing.call_timeout_s
-        until = Instant(clock.now() + longest_s)
+        """Wait until no call can be under way that began before: it ends in time, and within the trust that it began in.
+
+        Timers may run faster than the clock by as much as any two clocks.
+        """
+        clock = self._clock
+        until = Instant(clock.now() + self._timing.call_timeout_s)
         if self._tenure is not None:
             until = min(until, self._tenure.trusted_until)
-        while (left_s := until - clock.now()) > 0:
-            await asyncio.sleep(max(left_s, TICK_S))
+        await asyncio.sleep(max(0.0, until - clock.now()) / (1 - CLOCK_RATE_ERROR))
 
 
 class Term:
