@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: headrace beside a stock loop. `... memory`, `... profile`, `... producer`: other measurements.
+"""`python -m benchmarks`: write modes beside stock loops. `... handlers` (and more, see `--help`): other measurements.
 
 Exit code 0: every target is met. 1: one is missed. 2: the benchmark could not be run.
 """
@@ -10,26 +10,62 @@ import importlib.util
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks import consumers, own_time, producing, report, screen
 from benchmarks.measure import Measurement, measure
+from benchmarks.records import Size
 from benchmarks.stage import BenchError, Stage, staged, staged_for_producers, workload_until_now
+
+Turn = Callable[[Stage, Path], consumers.Consumer]
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Rounds of headrace and of the stock loop in turn, on the same records."""
+    """Rounds of the write modes and of the stock loops in turn, on the same records."""
     if options.stock_rounds and importlib.util.find_spec("boto3") is None:
         raise BenchError(
-            "The stock loop needs boto3, a dependency of development (make setup); --stock-rounds 0 leaves it out"
+            "The stock loops need boto3, a dependency of development (make setup); --stock-rounds 0 leaves them out"
         )
     with _staged(options) as (stage, folder):
-        runs = [_run(stage, turn(stage, folder)) for turn in _turns(options.rounds, options.stock_rounds)]
-    ours = [run for run in runs if run.consumer == "headrace"]
-    targets = report.comparison_targets(ours, [run for run in runs if run.consumer != "headrace"])
-    return _finish(f"Whole processes from exec to exit, {_described(stage)}", runs, targets, options)
+        runs = [_run(stage, turn(stage, folder)) for turn in _turns(options)]
+    return _finish(
+        f"Whole processes from exec to exit, {_described(stage)}", runs, report.comparison_targets(runs), options
+    )
+
+
+def handlers(options: argparse.Namespace) -> int:
+    """Rounds of each kind of handler, and of items by settings."""
+    return _beside(options, consumers.HANDLERS)
+
+
+def processes(options: argparse.Namespace) -> int:
+    """One process and two on the same records: CPU per record of all, and records per second."""
+    return _beside(options, (consumers.PUT, consumers.TWO_PROCESSES))
+
+
+def sizes(options: argparse.Namespace) -> int:
+    """Modes put and insert and the stock loop on records of 100 B, 1 KB and 10 KB (a tenth as many)."""
+    missed = 0
+    for size, records in (
+        (Size.SMALL, options.records),
+        (Size.NESTED, options.records),
+        (Size.LARGE, options.records // 10),
+    ):
+        told = argparse.Namespace(**{**vars(options), "records": records, "size": size})
+        missed |= _beside(told, (consumers.PUT, consumers.INSERT), also=(consumers.stock,))
+    return missed
+
+
+def _beside(options: argparse.Namespace, kinds: Iterable[consumers.Kind], also: Iterable[Turn] = ()) -> int:
+    turns: list[Turn] = [*(partial(consumers.headrace, kind=kind) for kind in kinds), *also]
+    with _staged(options) as (stage, folder):
+        runs = [_run(stage, turn(stage, folder)) for _ in range(options.rounds) for turn in turns]
+    return _finish(
+        f"Whole processes from exec to exit, {_described(stage)}", runs, report.presence_targets(runs), options
+    )
 
 
 def memory(options: argparse.Namespace) -> int:
@@ -44,7 +80,7 @@ def profile(options: argparse.Namespace) -> int:
     """The functions of the worker with the most time of their own, per record."""
     with _staged(options) as (stage, folder):
         samples = folder / "samples"
-        run = _run(stage, consumers.headrace(stage, folder, own_time.launcher(samples)))
+        run = _run(stage, consumers.headrace(stage, folder, _kinds()[options.kind], own_time.launcher(samples)))
         for line in own_time.lines(samples, run.cpu_us, options.lines):
             print(line)
     return 0
@@ -74,20 +110,22 @@ def producer(options: argparse.Namespace) -> int:
 @contextmanager
 def _staged(options: argparse.Namespace) -> Iterator[tuple[Stage, Path]]:
     """The servers, and a folder for what the consumers leave behind."""
-    workload = workload_until_now(options.shards, options.records)
+    workload = workload_until_now(options.shards, options.records, getattr(options, "size", Size.NESTED))
     screen.say(f"Rendering {workload.total:,} records...")
     with staged(workload, getattr(options, "write_delay_ms", 0.0)) as stage, tempfile.TemporaryDirectory() as name:
         consumers.compile_all(stage, Path(name))
         yield stage, Path(name)
 
 
-def _turns(rounds: int, stock_rounds: int) -> Iterator[Callable[[Stage, Path], consumers.Consumer]]:
-    """One of headrace, one of the stock loop, and so on while there are any left."""
-    for turn in range(max(rounds, stock_rounds)):
-        if turn < rounds:
-            yield consumers.headrace
-        if turn < stock_rounds:
+def _turns(options: argparse.Namespace) -> Iterator[Turn]:
+    """One of each mode, one of the stock loop, and so on while there are any left; the conditional loop once, it takes minutes."""
+    for turn in range(max(options.rounds, options.stock_rounds)):
+        if turn < options.rounds:
+            yield from (partial(consumers.headrace, kind=kind) for kind in consumers.MODES)
+        if turn < options.stock_rounds:
             yield consumers.stock
+    if options.stock_rounds:
+        yield partial(consumers.stock, conditional=True)
 
 
 def _run(stage: Stage, consumer: consumers.Consumer) -> Measurement:
@@ -98,8 +136,9 @@ def _run(stage: Stage, consumer: consumers.Consumer) -> Measurement:
 
 
 def _described(stage: Stage) -> str:
-    shards = stage.workload.shards
-    return f"{stage.workload.total:,} nested records of 1 KB (31 leaves) in {shards} shards"
+    workload = stage.workload
+    nested = " (31 leaves)" if workload.size is Size.NESTED else ""
+    return f"{workload.total:,} records of {workload.size}{nested} in {workload.shards} shards"
 
 
 def _finish(
@@ -116,9 +155,16 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=compare.__doc__)
     parser.set_defaults(act=compare)
     _add_size(parser, shards=8, records=25_000)
-    parser.add_argument("--rounds", type=int, default=2, help="runs of headrace (%(default)s)")
-    parser.add_argument("--stock-rounds", type=int, default=1, help="runs of the stock loop (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each mode (%(default)s)")
+    parser.add_argument("--stock-rounds", type=int, default=1, help="runs of the stock loop (%(default)s); 0: none")
     commands = parser.add_subparsers(title="other measurements")
+    for act in (handlers, sizes, processes):
+        command = commands.add_parser(
+            act.__name__, help=(act.__doc__ or "").partition("\n")[0], description=act.__doc__
+        )
+        command.set_defaults(act=act)
+        _add_size(command, shards=8, records=25_000)
+        command.add_argument("--rounds", type=int, default=2, help="runs of each (%(default)s)")
     one = commands.add_parser("memory", help="peak memory with a backlog of many shards", description=memory.__doc__)
     one.set_defaults(act=memory)
     _add_size(one, shards=40, records=5_000)
@@ -126,6 +172,7 @@ def _arguments() -> argparse.ArgumentParser:
     other = commands.add_parser("profile", help="functions by their own time", description=profile.__doc__)
     other.set_defaults(act=profile)
     _add_size(other, shards=8, records=12_500)
+    other.add_argument("--kind", default="put", choices=_kinds(), help="what runs (%(default)s)")
     other.add_argument("--lines", type=int, default=own_time.FIRST_LINES, help="functions to show (%(default)s)")
     third = commands.add_parser("producer", help="CPU per produced record", description=producer.__doc__)
     third.set_defaults(act=producer)
@@ -136,6 +183,10 @@ def _arguments() -> argparse.ArgumentParser:
     third.add_argument("--rounds", type=int, default=3, help="runs of each kind (%(default)s)")
     third.add_argument("--json", action="store_true", help="results as JSON on standard output")
     return parser
+
+
+def _kinds() -> dict[str, consumers.Kind]:
+    return {kind.name: kind for kind in (*consumers.MODES, *consumers.HANDLERS[1:])}
 
 
 def _add_size(parser: argparse.ArgumentParser, shards: int, records: int) -> None:

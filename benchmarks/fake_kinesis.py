@@ -145,7 +145,7 @@ def _shard_id(shard: int) -> str:
 def _rendered(workload: Workload, shard: int) -> ShardText:
     texts, sizes = [], []
     for number in workload.numbers(shard):
-        data = msgspec.json.encode(payload(number, workload.per_shard))
+        data = msgspec.json.encode(payload(number, workload))
         sizes.append(len(data))
         texts.append(_record(workload, number, data))
     starts = [0, *accumulate(map(len, texts))]

@@ -1,7 +1,9 @@
-"""The workload: nested JSON records of about 1 KB, each a pure function of its number.
+"""The workload: JSON records, each a pure function of its number, in three sizes.
 
-The shape moves the result by a factor of two to three, so it is fixed and named: 18 fields, 31 leaves, with a map, a
-list of maps, a list, numbers, a truth value, a null and text beyond ASCII; 1,000 to 1,050 bytes.
+The shape moves the result by a factor of two to three, so it is fixed and named. `NESTED`, which is meant where nothing
+else is said: 18 fields, 31 leaves, with a map, a list of maps, a list, numbers, a truth value, a null and text beyond
+ASCII; 1,000 to 1,050 bytes. `SMALL`: 4 fields in some 100 bytes. `LARGE`: the nested one with a list of 70 maps of four
+values, 10,000 to 10,050 bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -27,12 +30,21 @@ ARRIVALS_PER_SECOND: Final = 1000
 KINDS: Final = ("heat-pump", "inverter", "meter", "valve", "weather-station")
 SITES: Final = ("Zürich-Nord", "Århus Havn", "São Paulo Leste", "Kraków-Podgórze", "大阪北区")
 UNITS: Final = (("flow", "l/min"), ("power", "kW"), ("vibration", "mm/s"))
+SAMPLES: Final = 70
 TAGS: Final = ("indoor", "roof", "café", "plant-2", "überwacht", "leased", "spare", "pilot")
 NOTE: Final = (
     "Messwert geprüft; Gerät läuft im Normalbetrieb, nächste Wartung fällig nach Plan. "
     "Valor conferido, sem desvio na última inspeção. Contrôle effectué, rien à signaler. "
     "Odczyt zgodny z oczekiwaniem, żadnych uwag. "
 ).encode() * 12
+
+
+class Size(StrEnum):
+    """Of a record."""
+
+    SMALL = "100B"
+    NESTED = "1KB"
+    LARGE = "10KB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,7 @@ class Workload:
     shards: int
     per_shard: int
     first_arrival_ms: int
+    size: Size = Size.NESTED
 
     @property
     def total(self) -> int:
@@ -78,10 +91,31 @@ def reading_id(number: int) -> str:
     return f"r{number:09d}"
 
 
-def payload(number: int, per_shard: int) -> dict[str, Any]:
+def payload(number: int, workload: Workload) -> dict[str, Any]:
     """The record as a Python value."""
+    per_shard = workload.per_shard
+    match workload.size:
+        case Size.SMALL:
+            return _small(number, per_shard)
+        case Size.NESTED:
+            return _filled(_nested(number, per_shard), SHORTEST + number % LENGTHS, mixed(number))
+        case Size.LARGE:
+            reading = {**_nested(number, per_shard), "samples": list(_samples(mixed(number)))}
+            return _filled(reading, SHORTEST * 10 + number % LENGTHS, mixed(number))
+
+
+def _small(number: int, per_shard: int) -> dict[str, Any]:
+    return {
+        "device_id": device_id(number, per_shard),
+        "reading_id": reading_id(number),
+        "recorded_at": 1_767_225_600 + number % 86_400,
+        "temperature_c": round(mixed(number) % 6000 / 100 - 15, 2),
+    }
+
+
+def _nested(number: int, per_shard: int) -> dict[str, Any]:
     chance = mixed(number)
-    reading = {
+    return {
         "device_id": device_id(number, per_shard),
         "reading_id": reading_id(number),
         "site": SITES[chance % len(SITES)],
@@ -101,11 +135,20 @@ def payload(number: int, per_shard: int) -> dict[str, Any]:
         "tags": [TAGS[chance // step % len(TAGS)] for step in (1, 8, 64)],
         "note": "",
     }
-    wanted = SHORTEST + number % LENGTHS
+
+
+def _filled(reading: dict[str, Any], wanted: int, chance: int) -> dict[str, Any]:
+    """With a note that brings it to so many bytes."""
     room = wanted - len(msgspec.json.encode(reading))
-    note = NOTE[chance % 251 :][:room].decode(errors="ignore")
+    note = (NOTE[chance % 251 :] * 8)[:room].decode(errors="ignore")
     reading["note"] = note + "." * (room - len(note.encode()))
     return reading
+
+
+def _samples(chance: int) -> Iterator[dict[str, Any]]:
+    for place in range(SAMPLES):
+        value = mixed(chance + place)
+        yield {"at_ms": place * 250, "rms": round(value % 9_000 / 37, 4), "peak": value % 4096, "valid": value % 9 != 0}
 
 
 def _location(chance: int) -> dict[str, Any]:
@@ -127,7 +170,7 @@ def _channels(chance: int) -> Iterator[dict[str, Any]]:
 
 def expected_item(number: int, workload: Workload) -> dict[str, Any]:
     """The item that either consumer writes for a record, in DynamoDB's JSON."""
-    reading = payload(number, workload.per_shard)
+    reading = payload(number, workload)
     arrival = datetime.fromtimestamp(workload.arrival_ms(number) / 1000, UTC)
     item = {
         **reading,

@@ -52,18 +52,44 @@ class Target:
         return f"{verdict:6}  {self.name}: {self.value:.4g}{self.unit} (target {sign} {self.limit:g}{self.unit})"
 
 
-def comparison_targets(ours: Sequence[Measurement], stock: Sequence[Measurement]) -> list[Target]:
+AT_MOST: Final = (("insert", "put", 1.4), ("latest, few keys", "put, few keys", 1.4))
+"""Modes, what they are measured by, and how much more they may cost."""
+
+AT_LEAST: Final = (
+    ("stock loop", "put", 10),
+    ("stock conditional put", "insert", 20),
+    ("stock conditional put", "latest, few keys", 20),
+)
+"""Stock loops, modes, and how much more the loop has to cost."""
+
+
+def comparison_targets(runs: Sequence[Measurement]) -> list[Target]:
     """What `make bench` has to show. Of several rounds the median counts, of memory the worst."""
-    cpu = median(run.cpu_us for run in ours)
-    targets = [
-        Target("CPU per record, whole process", cpu, 32, " us"),
-        Target("peak RSS", max(run.peak_rss for run in ours) / MB, 250, " MB"),
-        Target("records missing", max(run.missing for run in (*ours, *stock)), 0),
+    cpu = {name.removeprefix("headrace "): value for name, value in medians(runs).items()}
+    return [
+        Target("put: CPU per record, whole process", cpu["put"], 32, " us"),
+        *(Target(f"{mode} : {other}", cpu[mode] / cpu[other], most, "x") for mode, other, most in AT_MOST),
+        *(
+            Target(f"{loop} : {mode}", cpu[loop] / cpu[mode], least, "x", at_least=True)
+            for loop, mode, least in AT_LEAST
+            if loop in cpu
+        ),
+        Target("peak RSS", max(run.peak_rss for run in runs if run.consumer == "headrace put") / MB, 250, " MB"),
+        Target("records missing", max(run.missing for run in runs), 0),
     ]
-    if stock:
-        ratio = median(run.cpu_us for run in stock) / cpu
-        targets.insert(1, Target("stock loop : headrace", ratio, 10, "x", at_least=True))
-    return targets
+
+
+def medians(runs: Iterable[Measurement]) -> dict[str, float]:
+    """CPU in us per record, by consumer."""
+    several: dict[str, list[float]] = {}
+    for run in runs:
+        several.setdefault(run.consumer, []).append(run.cpu_us)
+    return {name: median(values) for name, values in several.items()}
+
+
+def presence_targets(runs: Sequence[Measurement]) -> list[Target]:
+    """What every comparison has to show: all the records."""
+    return [Target("records missing", max(run.missing for run in runs), 0)]
 
 
 def memory_targets(run: Measurement) -> list[Target]:

@@ -1,7 +1,8 @@
 """The benchmark's server: Kinesis and DynamoDB on one port, in a process of its own whose CPU is not counted.
 
-It reads HTTP/1.1 with a parser that knows only what SDK clients send, answers reads out of rendered text, batch writes
-and PutRecords at once, and hands every other DynamoDB call on. `GET /stats`, `/intake`, `/sample` and `POST /reset` are the runner's.
+It reads HTTP/1.1 with a parser that knows only what SDK clients send, answers reads out of rendered text, writes of items
+and PutRecords at once, and hands every other DynamoDB call on. `GET /stats`, `/intake`, `/sample` and `POST /reset` are the
+runner's; `POST /seen` is for a handler that writes no items.
 
     python -m benchmarks.server --port 4600 --upstream 4566 --first-arrival 1764000000000 [--shards 8 --records 25000]
 """
@@ -21,18 +22,15 @@ from typing import Final, cast
 
 import uvloop
 
+from benchmarks.arrivals import ALL_PROCESSED, MOST_WRITES, NOTHING, Items, brings_items
 from benchmarks.fake_intake import Intake, IntakeError
 from benchmarks.fake_kinesis import BadRequestError, Body, FakeKinesis
-from benchmarks.records import Workload
-from benchmarks.tally import MOST_WRITES, TABLE, Tally
+from benchmarks.records import Size, Workload
+from benchmarks.tally import Tally
 from benchmarks.upstream import Upstream
 
 LOOPBACK: Final = "127.0.0.1"
 TYPE: Final = "application/x-amz-json-1.1"
-DONE: Final = b'{"UnprocessedItems":{}}'
-ITEMS: Final = f'"{TABLE}"'.encode()
-HEAD_OF_BODY: Final = 64
-"""Where a batch names its table. Dead letters are batches too, and are handed on."""
 
 _TARGET: Final = re.compile(rb"\r\nx-amz-target: *([\w.]+)", re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -45,6 +43,7 @@ class Site:
     kinesis: FakeKinesis
     intake: Intake
     tally: Tally
+    items: Items
     upstream_port: int
     write_delay_s: float
     tasks: asyncio.TaskGroup
@@ -52,6 +51,7 @@ class Site:
     def reset(self) -> None:
         """Forget what arrived."""
         self.tally = Tally(self.kinesis.workload.total)
+        self.items = Items()
         self.intake = Intake(self.kinesis.workload.shards)
 
 
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
     def _answer(self, head: bytes, body: bytes) -> None:
         found = _TARGET.search(head)
         if found is None:
-            self._control(head.split(b" ", 2)[:2])
+            self._control(head.split(b" ", 2)[:2], body)
             return
         service, _, operation = found[1].decode().partition(".")
         self._site.tally.count_request(operation)
@@ -109,8 +109,8 @@ class Connection(asyncio.Protocol):
             self._put(body)
         elif service.startswith("Kinesis"):
             self._read(operation, body)
-        elif operation == "BatchWriteItem" and body.find(ITEMS, 0, HEAD_OF_BODY) >= 0:
-            self._take_in(body)
+        elif brings_items(operation, body):
+            self._take_in(operation, body)
         else:
             self._upstream.send(b"%b\r\n\r\n%b" % (head, body), self._site.tasks)
 
@@ -126,16 +126,23 @@ class Connection(asyncio.Protocol):
         except IntakeError as error:
             self._refuse(BadRequestError("InvalidArgumentException", str(error)))
 
-    def _take_in(self, body: bytes) -> None:
-        if not 1 <= self._site.tally.count_write(body) <= MOST_WRITES:
-            self._refuse(BadRequestError("ValidationException", "1 to 25 items, each with a record's key"))
-        elif self._site.write_delay_s:
-            asyncio.get_running_loop().call_later(self._site.write_delay_s, self._write, _WRITTEN)
+    def _take_in(self, operation: str, body: bytes) -> None:
+        arrived = self._site.items.take(operation, body)
+        if not 1 <= arrived.writes <= MOST_WRITES:
+            self._refuse(BadRequestError("ValidationException", "1 to 25 items, each with a record's name"))
+            return
+        self._site.tally.count_writes(operation, body, arrived)
+        answer = _WRITTEN.get(arrived.answer) or _written(arrived.answer)
+        if self._site.write_delay_s:
+            asyncio.get_running_loop().call_later(self._site.write_delay_s, self._write, answer)
         else:
-            self._write(_WRITTEN)
+            self._write(answer)
 
-    def _control(self, request: list[bytes]) -> None:
+    def _control(self, request: list[bytes], body: bytes) -> None:
         match request:
+            case [b"POST", b"/seen"]:
+                self._site.tally.count(map(int, body.split(b",")))
+                self._respond(200, [b"{}"])
             case [b"GET", b"/stats"]:
                 self._respond(200, [json.dumps(self._site.tally.stats()).encode()])
             case [b"GET", b"/sample"]:
@@ -169,14 +176,18 @@ def _head(status: int, length: int, more: str = "") -> bytes:
     return f"HTTP/1.1 {status} -\r\nContent-Type: {TYPE}\r\nContent-Length: {length}\r\n{more}\r\n".encode()
 
 
-_WRITTEN: Final = _head(200, len(DONE), f"x-amz-crc32: {zlib.crc32(DONE)}\r\n") + DONE
+def _written(answer: bytes) -> bytes:
+    return _head(200, len(answer), f"x-amz-crc32: {zlib.crc32(answer)}\r\n") + answer
+
+
+_WRITTEN: Final = {answer: _written(answer) for answer in (ALL_PROCESSED, NOTHING)}
 
 
 # --- process ----------------------------------------------------------------------------------------------------------
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    workload = Workload(options.shards, options.records, options.first_arrival)
+    workload = Workload(options.shards, options.records, options.first_arrival, Size(options.size))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin, stop.set)
@@ -187,6 +198,7 @@ async def _serve(options: argparse.Namespace) -> None:
             kinesis,
             Intake(workload.shards),
             Tally(workload.total),
+            Items(),
             options.upstream,
             options.write_delay_ms / 1000,
             tasks,
@@ -205,6 +217,7 @@ def main() -> None:
     parser.add_argument("--first-arrival", type=int, required=True, help="epoch milliseconds")
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--records", type=int, default=25_000, help="in each shard")
+    parser.add_argument("--size", default=Size.NESTED, choices=list(Size), help="of a record (%(default)s)")
     parser.add_argument("--write-delay-ms", type=float, default=0.0)
     uvloop.run(_serve(parser.parse_args()))
 

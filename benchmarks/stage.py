@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from tests.servers import ACCOUNT, REGION, credentials, free_port, ministack
 
-from benchmarks.records import ARRIVALS_PER_SECOND, Workload
-from benchmarks.tally import TABLE
+from benchmarks.arrivals import TABLE
+from benchmarks.records import ARRIVALS_PER_SECOND, Size, Workload
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_S: Final = 120.0
@@ -119,10 +119,10 @@ def staged_for_producers(shards: int) -> Iterator[Stage]:
         yield stage
 
 
-def workload_until_now(shards: int, per_shard: int) -> Workload:
+def workload_until_now(shards: int, per_shard: int, size: Size = Size.NESTED) -> Workload:
     """Records that came in at the shards' full rate, the last of them just now."""
     now_ms = int(time.time() * 1000)
-    return Workload(shards, per_shard, now_ms - per_shard * 1000 // ARRIVALS_PER_SECOND)
+    return Workload(shards, per_shard, now_ms - per_shard * 1000 // ARRIVALS_PER_SECOND, size)
 
 
 @contextlib.contextmanager
@@ -134,6 +134,7 @@ def _server(workload: Workload, upstream: int, write_delay_ms: float = 0.0) -> I
         "first-arrival": workload.first_arrival_ms,
         "shards": workload.shards,
         "records": workload.per_shard,
+        "size": workload.size,
         "write-delay-ms": write_delay_ms,
     }
     command = [sys.executable, "-m", "benchmarks.server", *(f"--{name}={value}" for name, value in options.items())]

@@ -1,21 +1,17 @@
-"""What arrived in the serving table: every record is counted by its key, a sample is kept whole."""
+"""What arrived in the serving table: every record is counted, a sample is kept whole."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-TABLE: Final = "bench-items"
-MOST_WRITES: Final = 25
+from benchmarks.arrivals import Arrived, sample_of
+
 SAMPLE_EVERY: Final = 1009
 """Records whose item is kept whole, to be compared with what it should be."""
-
-_KEY: Final = re.compile(rb'"sk": ?\{"S": ?"r(\d{9})"\}')
-"""The sort key of an item; no string value can hold this text, for its quotes would be escaped there."""
 
 
 @dataclass(slots=True)
@@ -27,7 +23,7 @@ class Tally:
     distinct: int = 0
     repeated: int = 0
     strangers: int = 0
-    """Items with a key that no record has."""
+    """Items that no record has."""
     largest_request: int = 0
     sent_bytes: int = 0
     requests: Counter[str] = field(default_factory=Counter)
@@ -38,9 +34,18 @@ class Tally:
     def __post_init__(self) -> None:
         self.seen = bytearray(self.total)
 
-    def count_write(self, body: bytes) -> int:
-        """Take in one BatchWriteItem body; how many items it has."""
-        numbers = list(map(int, _KEY.findall(body)))
+    def count_writes(self, operation: str, body: bytes, arrived: Arrived) -> None:
+        """Take in what one call wrote."""
+        for number in self.count(arrived.numbers):
+            found = None if number % SAMPLE_EVERY else sample_of(operation, body, number)
+            if found is not None:
+                self.sample[str(number)] = found
+        self.largest_request = max(self.largest_request, arrived.writes)
+        self.sent_bytes += len(body)
+
+    def count(self, numbers: Iterable[int]) -> list[int]:
+        """Count records; those that were not seen before."""
+        new = []
         for number in numbers:
             if number >= self.total:
                 self.strangers += 1
@@ -49,12 +54,9 @@ class Tally:
             else:
                 self.seen[number] = 1
                 self.distinct += 1
-                if not number % SAMPLE_EVERY:
-                    self._keep(number, body)
-        self.largest_request = max(self.largest_request, len(numbers))
-        self.sent_bytes += len(body)
+                new.append(number)
         self.last_write = perf_counter()
-        return len(numbers)
+        return new
 
     def count_request(self, operation: str) -> None:
         """Any request, by the name of its operation."""
@@ -73,10 +75,3 @@ class Tally:
             "requests": dict(self.requests),
             "seconds": max(0.0, self.last_write - self.first_read),
         }
-
-    def _keep(self, number: int, body: bytes) -> None:
-        sort_key = {"S": f"r{number:09d}"}
-        for table in json.loads(body)["RequestItems"].values():
-            for write in table:
-                if write["PutRequest"]["Item"]["sk"] == sort_key:
-                    self.sample[str(number)] = write["PutRequest"]["Item"]

@@ -133,6 +133,13 @@ class AtTimestamp:
 StartPosition: TypeAlias = TrimHorizon | Latest | AtTimestamp
 
 
+def position_text(sequence_number: int, sub_sequence_number: int) -> str:
+    """`Checkpoint.encode` of one record, without the object."""
+    digits = str(sequence_number)
+    sub = "" if sub_sequence_number < 0 else f".{sub_sequence_number:0{SUB_DIGITS}d}"
+    return f"{len(digits):03d}{digits}{sub}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Checkpoint:
     """All records of a shard up to here are settled or buried.
@@ -157,9 +164,7 @@ class Checkpoint:
             return "000"
         if self.rank > 0:
             return "~END"
-        digits = str(self.sequence_number)
-        sub = "" if self.sub_sequence_number < 0 else f".{self.sub_sequence_number:0{SUB_DIGITS}d}"
-        return f"{len(digits):03d}{digits}{sub}"
+        return position_text(self.sequence_number, self.sub_sequence_number)
 
     @classmethod
     def decode(cls, text: str) -> Checkpoint:

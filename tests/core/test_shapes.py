@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.core.items import attributes, decode_payload
-from headrace.core.shapes import MOST_SHAPES, REST, WINDOW, Shapes, shape_of
+from headrace.core.shapes import BETWEEN, MOST_SHAPES, REST, WINDOW, Layout, Shapes, shape_of
 
 READING = {
     "id": "d-1",
@@ -36,8 +36,8 @@ def encoded(payload, separators=(",", ":")):
     return json.dumps(payload, ensure_ascii=False, separators=separators).encode()
 
 
-def shape(data, *wanted):
-    return shape_of(data, decode_payload(data), wanted)
+def shape(data, *wanted, layout=Layout.ITEM):
+    return shape_of(data, decode_payload(data), wanted, layout)
 
 
 def exact(value):
@@ -64,6 +64,16 @@ def once(pairs):
     return dict(pairs)
 
 
+def values_by_shape(known, data):
+    """The same, of the names and the values beside them."""
+    found = known.read(data)
+    return (
+        None
+        if found is None
+        else dict(zip(found[2], map(exact, map(json.loads, found[1].split(BETWEEN))), strict=True))
+    )
+
+
 def by_hand(data):
     """The same the ordinary way. Raises what that raises."""
     return exact(json.loads(msgspec.json.encode(attributes(decode_payload(data)))))
@@ -86,14 +96,23 @@ def test_a_shape_reads_the_payload_that_it_was_made_of(payload, separators):
         assert b"\\" in data
     else:
         assert by_shape(known, data) == by_hand(data)
+        assert values_by_shape(shape(data, layout=Layout.VALUES), data) == by_hand(data)
 
 
 @given(payloads, payloads)
 def test_a_payload_of_another_shape_is_not_read_wrong(payload, other):
     """It is not read at all, or it is read as it is."""
-    known = shape(encoded(payload))
-    found = known and by_shape(known, encoded(other))
-    assert found is None or found == by_hand(encoded(other))
+    for layout, read_by in ((Layout.ITEM, by_shape), (Layout.VALUES, values_by_shape)):
+        known = shape(encoded(payload), layout=layout)
+        found = known and read_by(known, encoded(other))
+        assert found is None or found == by_hand(encoded(other))
+
+
+def test_the_names_beside_the_values_end_with_those_that_are_added():
+    """In the order in which a statement takes both."""
+    data = encoded({"b": 1, "a": "x"})
+    found = shape_of(data, decode_payload(data), [], Layout.VALUES, ("pk", "at")).read(data)
+    assert found == ({}, b'{"N":"1"}\0{"S":"x"}', ("b", "a", "pk", "at"))
 
 
 SPOILERS = [
@@ -147,7 +166,7 @@ def test_wanted_fields_come_apart_as_the_decoder_gives_them():
     """Also from inside of objects, and numbers digit for digit."""
     data = encoded(READING)
     paths = [("id",), ("whole",), ("yes",), ("place", "name"), ("place", "lat")]
-    fields, _ = shape(data, *paths).read(data)
+    fields, *_ = shape(data, *paths).read(data)
     whole = decode_payload(data)
     assert fields == {
         "id": "d-1",
@@ -183,13 +202,13 @@ def read(shapes, payload):
 
 def test_the_second_payload_of_a_stream_is_read():
     """One is enough to learn from."""
-    shapes = Shapes([], frozenset())
+    shapes = Shapes([], ())
     assert [read(shapes, READING) for _ in range(3)] == [False, True, True]
 
 
 def test_shapes_that_take_turns_are_all_read():
     """Within as many as are kept."""
-    shapes = Shapes([], frozenset())
+    shapes = Shapes([], ())
     kinds = [{"kind": {f"k{kind}": "x"}} for kind in range(MOST_SHAPES)]
     for _ in range(200):
         for kind in kinds:
@@ -199,7 +218,7 @@ def test_shapes_that_take_turns_are_all_read():
 
 def test_a_payload_that_has_an_attribute_which_is_made_has_no_shape():
     """It would stand there twice."""
-    shapes = Shapes([], frozenset({"id"}))
+    shapes = Shapes([], ("id",))
     assert not any(read(shapes, READING) for _ in range(3))
 
 
@@ -207,7 +226,7 @@ def test_a_stream_without_shapes_is_left_alone(monkeypatch):
     """Lessons become rarer, and after a window without success nobody looks for a long while."""
     lessons = []
     monkeypatch.setattr("headrace.core.shapes.shape_of", lambda *_: lessons.append(1))
-    shapes = Shapes([], frozenset())
+    shapes = Shapes([], ())
     for number in range(WINDOW + REST):
         read(shapes, {f"n{number}": 1})
     assert len(lessons) == 9  # after 1, 2, 4, ... 256 more payloads
@@ -220,7 +239,7 @@ def test_a_stream_without_shapes_is_left_alone(monkeypatch):
 
 def test_of_many_shapes_the_one_seen_longest_ago_is_forgotten():
     """The frequent ones stay."""
-    shapes = Shapes([], frozenset())
+    shapes = Shapes([], ())
     kinds = [{"kind": {f"k{kind}": "x"}} for kind in range(MOST_SHAPES + 1)]
     for _ in range(2000):
         for kind in kinds[:-1]:

@@ -5,8 +5,11 @@ import json
 import msgspec
 import pytest
 
+from headrace.aws.statement_call import careful, parameters, wrapped
+from headrace.core.guarded import Guard
 from headrace.core.item_keys import key_of
-from headrace.core.items import N, RenderedItem, attributes
+from headrace.core.items import ItemError, N, RenderedItem, RenderedValues, attributes
+from headrace.core.shapes import Layout
 from headrace.errors import Reject
 from headrace.handlers.mapping import ItemRules, item_mapping
 from headrace.model import Record
@@ -46,8 +49,8 @@ def records(*payloads):
     ]
 
 
-def called(rules, key_types, given, *, renders):
-    call = item_mapping(rules, key_types, "orders", renders=renders).call
+def called(rules, key_types, given, *, layout):
+    call = item_mapping(rules, key_types, "orders", layout=layout).call
     return [call(record).item for record in given]
 
 
@@ -59,8 +62,8 @@ def wire(item):
 def test_a_rendered_item_is_the_item(rules, key_types):
     """As text, as a dict, and by its key."""
     given = records(PAYLOAD, PAYLOAD, {**PAYLOAD, "id": "50 % %s", "n": -3, "x": 1e-9})
-    plain = called(rules, key_types, given, renders=False)
-    rendered = called(rules, key_types, given, renders=True)
+    plain = called(rules, key_types, given, layout=None)
+    rendered = called(rules, key_types, given, layout=Layout.ITEM)
     assert [type(item) for item in rendered] == [dict, RenderedItem, RenderedItem]
     for one, other in zip(plain, rendered, strict=True):
         assert wire(one) == wire(other)
@@ -68,9 +71,43 @@ def test_a_rendered_item_is_the_item(rules, key_types):
         assert key_of(other, tuple(key_types)) == key_of(one, tuple(key_types))
 
 
+@pytest.mark.parametrize(("rules", "key_types"), RULES)
+def test_rendered_values_are_the_item(rules, key_types):
+    """Beside their names, as a statement takes them, and as a dict."""
+    given = records(PAYLOAD, PAYLOAD, {**PAYLOAD, "id": "50 % %s", "n": -3, "x": 1e-9})
+    plain = called(rules, key_types, given, layout=None)
+    rendered = called(rules, key_types, given, layout=Layout.VALUES)
+    assert [type(item) for item in rendered] == [dict, RenderedValues, RenderedValues]
+    for one, other in zip(plain, rendered, strict=True):
+        (names, values), (rendered_names, rendered_values) = wrapped(one), wrapped(other)
+        assert rendered_names == names
+        assert json.loads(msgspec.json.encode(parameters(rendered_values))) == json.loads(msgspec.json.encode(values))
+        assert careful(other) == careful(one)
+        assert dict(other) == one
+        assert key_of(other, tuple(key_types)) == key_of(one, tuple(key_types))
+
+
+def test_the_attribute_by_which_items_are_newer_is_at_hand():
+    """Mode latest looks at it in every item: nothing is decoded for it, and it is compared as the ordinary way has it."""
+    given = records(*[{"id": "d", "version": number} for number in range(3)])
+    call = item_mapping(ItemRules(), {"id": "S"}, "s", layout=Layout.VALUES, order_by="version").call
+    items = [call(record).item for record in given]
+    guard = Guard("recordOrder", "version")
+    assert [guard.value_of(item) for item in items] == [N("0"), N("1"), N("2")]
+    assert "version" in items[2]._fields
+
+
+def test_an_item_with_the_name_that_keeps_the_order_is_refused_when_rendered_too():
+    """Else a payload could say how new it is."""
+    _, item = called(ItemRules(), {"id": "S"}, records(*[{"id": "d", "recordOrder": "9"}] * 2), layout=Layout.VALUES)
+    assert type(item) is RenderedValues
+    with pytest.raises(ItemError, match="order of records"):
+        Guard("recordOrder").value_of(item)
+
+
 def test_a_rendered_item_answers_like_a_dict():
     """For whoever looks into it: a test, a message."""
-    _, item = called(ItemRules(), {"id": "S"}, records(PAYLOAD, PAYLOAD), renders=True)
+    _, item = called(ItemRules(), {"id": "S"}, records(PAYLOAD, PAYLOAD), layout=Layout.ITEM)
     assert (item["n"], item.get("x"), item.get("none"), item.get("none", 1), len(item)) == (7, N("1.5"), None, 1, 5)
     assert list(item) == list(PAYLOAD)
     assert item == {**PAYLOAD, "x": N("1.5")}
@@ -79,7 +116,7 @@ def test_a_rendered_item_answers_like_a_dict():
 def test_a_field_that_an_added_attribute_replaces_stands_there_once():
     """Two attributes of one name are no item."""
     given = records(*[{"id": "a", "at": "theirs"}] * 3)
-    items = called(ItemRules(arrival_attribute="at"), {"id": "S"}, given, renders=True)
+    items = called(ItemRules(arrival_attribute="at"), {"id": "S"}, given, layout=Layout.ITEM)
     assert all(wire(item)["at"]["S"].startswith("2026-") for item in items)
 
 
@@ -90,19 +127,19 @@ def test_a_field_that_an_added_attribute_replaces_stands_there_once():
 def test_a_payload_is_rejected_for_the_same_reason(spoiled):
     """Whether its neighbours have a shape or not."""
     reasons = []
-    for renders in (False, True):
-        call = item_mapping(ItemRules(), {"id": "S"}, "orders", renders=renders).call
+    for layout in (None, *Layout):
+        call = item_mapping(ItemRules(), {"id": "S"}, "orders", layout=layout).call
         for record in records({"id": "a"}, {"id": "b"}):
             call(record)
         with pytest.raises(Reject) as caught:
             call(*records(spoiled))
         reasons.append(caught.value.reason)
-    assert reasons[0] == reasons[1]
+    assert len(set(reasons)) == 1
 
 
 def test_a_number_that_is_no_key_is_rejected_by_shape_too():
     """The steps are the same ones."""
-    call = item_mapping(ItemRules(key="pk={n}"), {"pk": "N"}, "orders", renders=True).call
+    call = item_mapping(ItemRules(key="pk={n}"), {"pk": "N"}, "orders", layout=Layout.ITEM).call
     for record in records({"n": "1"}, {"n": "2"}):
         call(record)
     with pytest.raises(Reject, match="gives no number"):

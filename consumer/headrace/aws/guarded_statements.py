@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple, TypeAlias, assert_never
 
 from headrace.aws import statement_call
 from headrace.aws.guarded_texts import Shape
@@ -47,11 +47,15 @@ SURE: Final = 16
 """How far the count of new and known keys goes to either side: so many surprises turn the guess."""
 
 
+Rank: TypeAlias = tuple[str, Any, str]
+
+
 class GuardedWrite(Write, gc=False, eq=False):
     """A write with what it is compared by, and where it stands on its walk."""
 
     order: str
     by: S | N | None
+    rank: Rank
     form: Form | None = None
     expected: str = ""
     """The order that the item is known to have; for `Form.REPLACE`."""
@@ -64,7 +68,7 @@ class Known(NamedTuple):
     """What is known of an item: the order that was written last, its rank, and the names of its attributes."""
 
     order: str
-    rank: tuple[str, Any, str]
+    rank: Rank
     names: tuple[str, ...]
 
 
@@ -87,7 +91,7 @@ class GuardedStatements:
         """One guarded put. Raises UnknownTableError, ItemError, NotCarried."""
         insist(effect, WriteMode.LATEST)
         by = self._guard.value_of(item_of(effect))
-        return GuardedWrite(self._keys.key(effect), effect, submission, index, order, by)
+        return GuardedWrite(self._keys.key(effect), effect, submission, index, order, by, guarded.rank(order, by))
 
     def arrange(self, line: Line[Write]) -> None:
         """The newest of several is the one that would be left."""
@@ -108,8 +112,13 @@ class GuardedStatements:
     def read(self, part: Writes, answer: bytes) -> Answered:
         """Which walk on, wait, or are refused. Raises Unavailable for an answer that makes no sense."""
         reading = _Reading()
-        for (key, line), response in zip(part.items(), statement_call.read(answer, len(part)), strict=True):
-            self._read_one(key, _guarded(line[-1]), response, reading)
+        responses = statement_call.read(answer, len(part), self._keys.default)
+        for (key, line), response in zip(part.items(), responses, strict=True):
+            write = _guarded(line[-1])
+            if write.form is Form.REPLACE and response.Error is None:
+                self._known.add(key, Known(write.order, write.rank, _shape(write).names))
+            else:
+                self._read_one(key, write, response, reading)
         return reading.answered
 
     # --- ask -----------------------------------------------------------------------------------------------------------
@@ -127,7 +136,7 @@ class GuardedStatements:
         known: Known | None = self._known.get(write.key)
         if known is None:
             return Form.INSERT if self._newness > 0 else Form.UPDATE
-        if known.names != shape.names or known.rank >= _rank(write):
+        if known.names != shape.names or known.rank >= write.rank:
             return Form.UPDATE
         write.expected = known.order
         return Form.REPLACE
@@ -197,7 +206,7 @@ class GuardedStatements:
             write.form, write.surplus = Form.TRIM, surplus
             reading.at_once.add(key)
         else:
-            self._known.add(key, Known(write.order, _rank(write), _shape(write).names))
+            self._known.add(key, Known(write.order, write.rank, _shape(write).names))
 
     def _guess(self, surprise: int) -> None:
         self._newness = max(-SURE, min(SURE, self._newness + surprise))
@@ -242,6 +251,5 @@ def _compared(write: GuardedWrite) -> list[Any]:
             return [S(write.order) if write.by is None else write.by]
 
 
-def _rank(write: Write) -> tuple[str, Any, str]:
-    mine = _guarded(write)
-    return guarded.rank(mine.order, mine.by)
+def _rank(write: Write) -> Rank:
+    return _guarded(write).rank

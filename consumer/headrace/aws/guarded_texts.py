@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Final, assert_never
 
 import msgspec
 
-from headrace.aws.statement_call import Names, Statement, insert_text, text_json, where_key
+from headrace.aws.statement_call import (
+    Names,
+    Statement,
+    beside,
+    insert_text,
+    parameters,
+    text_json,
+    where_key,
+)
 from headrace.aws.statements import quoted
 from headrace.core.guarded import Form, Guard
 from headrace.core.items import S
@@ -25,6 +35,9 @@ class Shape:
         self._guard = guard
         self._key_at = [names.index(name) for name in keys]
         self._rest_at = [place for place, name in enumerate(names) if name not in keys]
+        own_at = len(names)
+        places = [*self._rest_at, own_at, *self._key_at]
+        self._sets_and_key: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*places)
         self._texts: dict[Form, msgspec.Raw] = {}
 
     def statement(self, form: Form, values: list[Any], own: S, compared: list[Any]) -> Statement:
@@ -35,17 +48,19 @@ class Shape:
         text = self._texts.get(form)
         if text is None:
             text = self._texts[form] = text_json(self._text(form), self.names)
+        given = (*values, beside(values, own))
         if form is Form.INSERT:
-            return Statement(text, [*values, own])
-        rest, key = [values[at] for at in self._rest_at], [values[at] for at in self._key_at]
-        return Statement(text, [*rest, own, *key, *compared], ALL_OLD)
+            return Statement(text, parameters(given))
+        asked = (beside(values, value) for value in compared)
+        return Statement(text, parameters((*self._sets_and_key(given), *asked)), ALL_OLD)
 
     def trim(self, surplus: Names, values: list[Any], own: S) -> Statement:
         """Take these attributes away if the order is still `own`. Raises ItemError where its text would be too long."""
         removals = " ".join(f"REMOVE {quoted(name)}" for name in surplus)
         where = f"{where_key(self._keys)} AND {quoted(self._guard.own_attribute)} = ?"
         text = text_json(f"UPDATE {quoted(self._table)} {removals} WHERE {where}", surplus)
-        return Statement(text, [*[values[at] for at in self._key_at], own], ALL_OLD)
+        key_and_own = (*(values[at] for at in self._key_at), beside(values, own))
+        return Statement(text, parameters(key_and_own), ALL_OLD)
 
     def _text(self, form: Form) -> str:
         table, first, own = quoted(self._table), quoted(self._guard.first), quoted(self._guard.own_attribute)

@@ -20,6 +20,7 @@ from headrace.aws.statement_call import (
     fault_of,
     insert_text,
     item_of,
+    parameters,
     text_json,
     trouble,
     wrapped,
@@ -70,7 +71,7 @@ class InsertStatements:
         later: set[Hashable] = set()
         refused: dict[Hashable, str] = {}
         found: AwsError | None = None
-        for key, response in zip(part, statement_call.read(answer, len(part)), strict=True):
+        for key, response in zip(part, statement_call.read(answer, len(part), self._keys.default), strict=True):
             error = response.Error
             if error is None:
                 continue
@@ -85,4 +86,4 @@ class InsertStatements:
 
     def _statement(self, effect: Effect, wrap: Wrap) -> Statement:
         names, values = wrap(item_of(effect))
-        return Statement(self._text(effect.table or self._keys.default, names), values)
+        return Statement(self._text(effect.table or self._keys.default, names), parameters(values))

@@ -8,12 +8,13 @@ each shape of item.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from headrace.aws.statements import literal, quoted
-from headrace.core.items import WRAP, ItemError, careful_attributes
+from headrace.core.items import WRAP, ItemError, N, RenderedValues, S, careful_attributes
 from headrace.errors import AwsError, Denied, NotFound, Throttled, Unavailable
 from headrace.operations import Effect, Put
 
@@ -39,14 +40,14 @@ MOST_SHAPES: Final = 4096
 Names: TypeAlias = tuple[str, ...]
 
 Wrap: TypeAlias = Callable[[Mapping[str, Any]], tuple[Names, list[Any]]]
-"""An item to its names and values."""
+"""An item to its names and values, which are either all to be encoded or all `bytes`: JSON already."""
 
 
 class Statement(msgspec.Struct, gc=False, omit_defaults=True):
     """One statement; its text is JSON already."""
 
     Statement: msgspec.Raw
-    Parameters: list[Any]
+    Parameters: Sequence[Any] | msgspec.Raw
     ReturnValuesOnConditionCheckFailure: str = ""
 
 
@@ -75,6 +76,8 @@ class _Answer(msgspec.Struct, gc=False):
     Responses: list[StatementAnswer]
 
 
+CARRIED_OUT: Final = StatementAnswer()
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Answer).decode
 
@@ -84,8 +87,13 @@ def encode(statements: Sequence[Statement]) -> bytes:
     return _encode(Call(list(statements)))
 
 
-def read(answer: bytes, statements: int) -> list[StatementAnswer]:
-    """What became of each. Raises Unavailable for an answer that makes no sense."""
+def read(answer: bytes, statements: int, table: str) -> list[StatementAnswer]:
+    """What became of each. Raises Unavailable for an answer that makes no sense.
+
+    The answer that is nearly every one, all carried out on `table` and nothing to tell, is known without being parsed.
+    """
+    if answer == _all_carried_out(table, statements):
+        return [CARRIED_OUT] * statements
     try:
         responses = _decode(answer).Responses
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -93,6 +101,11 @@ def read(answer: bytes, statements: int) -> list[StatementAnswer]:
     if len(responses) != statements:
         raise Unavailable(f"BatchExecuteStatement: {len(responses)} answers to {statements} statements")
     return responses
+
+
+@lru_cache(64)
+def _all_carried_out(table: str, statements: int) -> bytes:
+    return _encode({"Responses": [{"TableName": table}] * statements})
 
 
 def trouble(error: StatementError) -> AwsError | None:
@@ -113,6 +126,8 @@ def trouble(error: StatementError) -> AwsError | None:
 
 def wrapped(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
     """Names and values of an item, as DynamoDB takes them, side by side. Raises ItemError."""
+    if type(item) is RenderedValues:
+        return item.names, item.values_json
     try:
         return tuple(item), [WRAP[type(value)](value) for value in item.values()]
     except (KeyError, ValueError, RecursionError):
@@ -129,6 +144,18 @@ def item_of(effect: Effect) -> Mapping[str, Any]:
     """The item of a put, which is all that statements of items write."""
     assert isinstance(effect, Put)  # noqa: S101 - the mode has let nothing else in
     return effect.item
+
+
+def parameters(values: Sequence[Any]) -> Sequence[Any] | msgspec.Raw:
+    """Values of a statement in its order; see `Wrap`."""
+    if type(values[0]) is bytes:
+        return msgspec.Raw(b"[%b]" % b",".join(values))
+    return values
+
+
+def beside(values: Sequence[Any], value: S | N) -> Any:
+    """A further value in the form that these have."""
+    return _encode(value) if type(values[0]) is bytes else value
 
 
 def text_json(text: str, names: Names) -> msgspec.Raw:

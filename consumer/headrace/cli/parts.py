@@ -19,6 +19,7 @@ from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.aws.session import Clients
 from headrace.aws.tables import ensure_table
 from headrace.core.guarded import Guard
+from headrace.core.shapes import Layout
 from headrace.core.write_modes import WriteMode
 from headrace.errors import Denied, NotFound, SettingsError
 from headrace.flow.clock import SystemClock
@@ -139,7 +140,8 @@ def _mapping(settings: Settings, schema: KeySchema, description: StreamDescripti
         arrival_attribute=item.arrival_attribute,
     )
     key_types = dict(zip(schema.names, schema.types, strict=True))
-    return item_mapping(rules, key_types, description.name, renders=settings.sink.mode == "put")
+    layout = Layout.ITEM if settings.sink.mode == WriteMode.PUT else Layout.VALUES
+    return item_mapping(rules, key_types, description.name, layout=layout, order_by=settings.sink.order_by)
 
 
 @asynccontextmanager

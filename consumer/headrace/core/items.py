@@ -8,7 +8,7 @@ Values never appear in messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time
 from decimal import Decimal
@@ -100,16 +100,15 @@ absurd nesting.
 """
 
 
-class RenderedItem(Mapping[str, Any]):
+class Rendered(Mapping[str, Any]):
     """An item whose text is there before anybody asked for its values: read as a dict, it makes them.
 
-    `text` is its JSON as DynamoDB takes it, `fields` what is known of it without that, the key at least.
+    `fields` is what is known of it without that, the key at least.
     """
 
-    __slots__ = ("_fields", "_make", "text")
+    __slots__ = ("_fields", "_make")
 
-    def __init__(self, text: bytes, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
-        self.text = text
+    def __init__(self, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
         self._fields = fields
         self._make = make
 
@@ -127,6 +126,36 @@ class RenderedItem(Mapping[str, Any]):
         return len(self._make())
 
 
+class RenderedItem(Rendered):
+    """`text` is its JSON as DynamoDB takes it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__(fields, make)
+        self.text = text
+
+
+class RenderedValues(Rendered):
+    """`names` are its attributes' and `values` the JSON of each, for a statement with values beside it."""
+
+    __slots__ = ("names", "values_json")
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        values_json: list[bytes],
+        fields: Mapping[str, Any],
+        make: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        super().__init__(fields, make)
+        self.names = names
+        self.values_json = values_json
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -142,6 +171,11 @@ def attributes(item: Mapping[str, Any]) -> dict[str, AttributeValue] | msgspec.R
         return {name: WRAP[type(value)](value) for name, value in item.items()}
     except (KeyError, ValueError, RecursionError):
         return careful_attributes(item)
+
+
+def encode_values(values: Iterable[Any]) -> list[bytes]:
+    """Each value as DynamoDB takes it, as JSON. Raises KeyError or ValueError for one that has no type there."""
+    return [_encode(WRAP[type(value)](value)) for value in values]
 
 
 def encode_attributes(item: Mapping[str, Any]) -> bytes:

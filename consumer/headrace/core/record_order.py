@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.model import Checkpoint, Record
+from headrace.model import Checkpoint, Record, position_text
 
 GENERATION_DIGITS: Final = 6
 """Digits of a generation: a stream can be resharded twice a day for a thousand years."""
@@ -16,7 +16,8 @@ GENERATION_DIGITS: Final = 6
 
 def order_of(generation: int, record: Record) -> str:
     """`<6 digits>:<checkpoint form of the record>`; compared byte by byte, greater is newer."""
-    return order_at(generation, Checkpoint.at(record.sequence_number, record.sub_sequence_number))
+    position = position_text(record.sequence_number, record.sub_sequence_number)
+    return f"{generation:0{GENERATION_DIGITS}d}:{position}"
 
 
 def order_at(generation: int, position: Checkpoint) -> str:

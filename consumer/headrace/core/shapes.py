@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -38,6 +39,22 @@ REST: Final = 20_000
 
 STYLES: Final = ((b",", b":"), (b", ", b": "))
 """Separators of items and of names: without spaces, and as Python's `json` writes them."""
+
+BETWEEN: Final = b"\0"
+"""Between the values of `Layout.VALUES`: a byte that JSON never has."""
+
+Found: TypeAlias = tuple[dict[str, Any], bytes, tuple[str, ...]]
+"""The wanted fields of a payload; the text of its top level, as the layout says; the item's names in their order."""
+
+
+class Layout(Enum):
+    """How the top level of an item is written: for requests that take it whole, or for statements with values beside them."""
+
+    ITEM = auto()
+    """Names and values, without the braces."""
+    VALUES = auto()
+    """Values alone, `BETWEEN` them."""
+
 
 _TEXT: Final = rb'"([^"]*+)"'
 _NUMBER: Final = rb"([-+.0-9Ee]++)"
@@ -91,14 +108,23 @@ class _Draft:
             case _:
                 self.take(_NUMBER, b'{"N":"%b"}', N, path)
 
+    def top(self, payload: Mapping[str, Any], layout: Layout) -> None:
+        if layout is Layout.ITEM:
+            self.names(payload, ())
+        else:
+            for place, (name, value) in enumerate(payload.items()):
+                self.add(self._before(place, _encode(name)), BETWEEN if place else b"")
+                self.value(value, (name,))
+
     def names(self, values: Mapping[str, Any], path: Path | None) -> None:
         for place, (name, value) in enumerate(values.items()):
             text = _encode(name)
-            before = b"," if place else b""
-            self.add(
-                (self.comma if place else b"") + re.escape(text) + self.colon, before + text.replace(b"%", b"%%") + b":"
-            )
+            self.add(self._before(place, text), (b"," if place else b"") + text.replace(b"%", b"%%") + b":")
             self.value(value, None if path is None else (*path, name))
+
+    def _before(self, place: int, name: bytes) -> bytes:
+        """What stands before a value in a payload."""
+        return (self.comma if place else b"") + re.escape(name) + self.colon
 
     def members(self, values: Sequence[Any]) -> None:
         for place, value in enumerate(values):
@@ -110,7 +136,8 @@ class _Draft:
 class Shape:
     """What one payload told about all that look like it."""
 
-    def __init__(self, draft: _Draft, wanted: Sequence[Path]) -> None:
+    def __init__(self, draft: _Draft, wanted: Sequence[Path], names: tuple[str, ...]) -> None:
+        self._names = names
         self._match = re.compile(rb"\{%b\}" % draft.pattern).fullmatch
         self._format = draft.format
         self._numbers = _several([place for place, kind in enumerate(draft.kinds) if kind is N])
@@ -120,8 +147,8 @@ class Shape:
             for place in [draft.paths.index(path)]
         ]
 
-    def read(self, data: bytes) -> tuple[dict[str, Any], bytes] | None:
-        """The wanted fields, and all the fields as DynamoDB takes them, without the braces. None for another shape."""
+    def read(self, data: bytes) -> Found | None:
+        """What it holds. None for a payload of another shape."""
         found = self._match(data)
         if found is None or len(data.translate(None, _UNFIT)) < len(data):
             return None
@@ -138,7 +165,7 @@ class Shape:
             for step in outer:
                 holder = holder.setdefault(step, {})
             holder[name] = read(values[place])
-        return fields, self._format % values
+        return fields, self._format % values, self._names
 
 
 _READ: Final[Mapping[type, Callable[[bytes], Any]]] = {
@@ -149,16 +176,25 @@ _READ: Final[Mapping[type, Callable[[bytes], Any]]] = {
 """A value taken out, as `items.decode_payload` would give it."""
 
 
-def shape_of(data: bytes, payload: Mapping[str, Any], wanted: Sequence[Path]) -> Shape | None:
-    """The shape of `data`, which was decoded to `payload`. None where there is none, or where a wanted value is no part of it."""
+def shape_of(
+    data: bytes,
+    payload: Mapping[str, Any],
+    wanted: Sequence[Path],
+    layout: Layout = Layout.ITEM,
+    added: tuple[str, ...] = (),
+) -> Shape | None:
+    """The shape of `data`, which was decoded to `payload`; `added` are the item's names behind the payload's.
+
+    None where there is none, or where a wanted value is no part of it.
+    """
     if not payload or not _is_small(payload):
         return None
     for comma, colon in STYLES:
         draft = _Draft(comma, colon)
-        draft.names(payload, ())
+        draft.top(payload, layout)
         if not set(wanted) <= set(draft.paths):
             return None
-        shape = Shape(draft, wanted)
+        shape = Shape(draft, wanted, (*payload, *added))
         if shape.read(data) is not None:
             return shape
     return None
@@ -197,10 +233,11 @@ class Shapes:
     stream without shapes costs a few lessons and, where most payloads match none, next to no looking.
     """
 
-    def __init__(self, wanted: Sequence[Path], unwanted: frozenset[str]) -> None:
-        """`wanted` are the fields that `read` gives apart; payloads with an `unwanted` field have no shape."""
+    def __init__(self, wanted: Sequence[Path], added: tuple[str, ...], layout: Layout = Layout.ITEM) -> None:
+        """`wanted` are the fields that `read` gives apart; payloads that have an `added` one already have no shape."""
         self._wanted = wanted
-        self._unwanted = unwanted
+        self._added = added
+        self._layout = layout
         self._known: list[Shape] = []
         self._next_lesson = 1
         self._missed = 0
@@ -210,7 +247,7 @@ class Shapes:
         """Of those looked at in this window."""
         self._rest = 0
 
-    def read(self, data: bytes) -> tuple[dict[str, Any], bytes] | None:
+    def read(self, data: bytes) -> Found | None:
         """As `Shape.read`, by whichever shape it has."""
         if self._rest:
             self._rest -= 1
@@ -236,6 +273,6 @@ class Shapes:
         if self._missed >= self._next_lesson:
             self._missed = 0
             self._next_lesson *= 2
-            if self._unwanted.isdisjoint(payload):
-                shape = shape_of(data, payload, self._wanted)
+            if payload.keys().isdisjoint(self._added):
+                shape = shape_of(data, payload, self._wanted, self._layout, self._added)
                 self._known = [shape, *self._known][:MOST_SHAPES] if shape is not None else self._known

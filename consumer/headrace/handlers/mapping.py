@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from headrace.core.items import N, RenderedItem, decode_payload, encode_attributes
-from headrace.core.shapes import Shapes
+from headrace.core.items import N, RenderedItem, RenderedValues, decode_payload, encode_attributes, encode_values
+from headrace.core.shapes import BETWEEN, Found, Layout, Path, Shapes
 from headrace.errors import Reject, SettingsError
 from headrace.handlers import templates
 from headrace.handlers.payloads import json_object, not_json
@@ -42,27 +42,45 @@ class ItemRules:
     arrival_attribute: str | None = None
 
 
-def item_mapping(rules: ItemRules, key_types: Mapping[str, str], stream: str, *, renders: bool = False) -> Handler:
+def item_mapping(
+    rules: ItemRules,
+    key_types: Mapping[str, str],
+    stream: str,
+    *,
+    layout: Layout | None = None,
+    order_by: str | None = None,
+) -> Handler:
     """The handler that makes items of payloads for a table whose key attributes have `key_types` (S, N or B).
 
-    With `renders` an item is text where it can be, for a sink that writes items whole. Raises SettingsError for templates
-    that do not give exactly that key, and for attributes that would overwrite it.
+    With a `layout` an item is text where it can be, laid out for the sink; `order_by` is a field that the sink looks at.
+    Raises SettingsError for templates that do not give exactly that key, and for attributes that would overwrite it.
     """
     steps = (*_key_steps(rules, key_types, stream), *_added_steps(rules, key_types))
 
     def call(record: Record) -> Put:
         return Put(_completed(_decoded(record), record, steps))
 
-    if not renders:
+    if layout is None:
         return Handler(name="item mapping", call=call)
-    return Handler(name="item mapping", call=_rendering(rules, key_types, steps))
-
-
-def _rendering(rules: ItemRules, key_types: Mapping[str, str], steps: Sequence[Step]) -> Callable[[Record], Put]:
-    """The same by the payload's shape, where it has a known one: see `core.shapes`."""
     added = _added_names(rules, key_types)
-    wanted = [(name,) for name in key_types] if rules.key is None else list(templates.paths(rules.key))
-    shapes = Shapes(wanted, frozenset(added))
+    wanted = _wanted(rules, key_types, () if order_by is None or order_by in added else (order_by,))
+    shapes = Shapes(wanted, added, layout)
+    return Handler(name="item mapping", call=_rendering(shapes, _ITEM_OF[layout](added), steps))
+
+
+def _wanted(rules: ItemRules, key_types: Mapping[str, str], looked_at: Iterable[str]) -> list[Path]:
+    """Fields of the payload that are needed beside its text."""
+    key = [(name,) for name in key_types] if rules.key is None else templates.paths(rules.key)
+    return list(dict.fromkeys((*key, *((name,) for name in looked_at))))
+
+
+Make: TypeAlias = Callable[[], Mapping[str, Any]]
+
+
+def _rendering(
+    shapes: Shapes, item_of: Callable[[Found, Make], Mapping[str, Any]], steps: Sequence[Step]
+) -> Callable[[Record], Put]:
+    """The same by the payload's shape, where it has a known one: see `core.shapes`."""
 
     def whole(record: Record) -> dict[str, Any]:
         return _completed(_decoded(record), record, steps)
@@ -73,14 +91,34 @@ def _rendering(rules: ItemRules, key_types: Mapping[str, str], steps: Sequence[S
             payload = _decoded(record)
             shapes.learn(record.data, payload)
             return Put(_completed(payload, record, steps))
-        fields, text = found
         for step in steps:
-            step(fields, record)
-        if added:
-            text = b"%b,%b" % (text, encode_attributes({name: fields[name] for name in added})[1:-1])
-        return Put(RenderedItem(b"{%b}" % text, fields, partial(whole, record)))
+            step(found[0], record)
+        return Put(item_of(found, partial(whole, record)))
 
     return call
+
+
+def _as_item(added: Sequence[str]) -> Callable[[Found, Make], RenderedItem]:
+    def item_of(found: Found, make: Make) -> RenderedItem:
+        fields, text, _ = found
+        if added:
+            text = b"%b,%b" % (text, encode_attributes({name: fields[name] for name in added})[1:-1])
+        return RenderedItem(b"{%b}" % text, fields, make)
+
+    return item_of
+
+
+def _as_values(added: Sequence[str]) -> Callable[[Found, Make], RenderedValues]:
+    def item_of(found: Found, make: Make) -> RenderedValues:
+        fields, text, names = found
+        values = text.split(BETWEEN)
+        values += encode_values([fields[name] for name in added])
+        return RenderedValues(names, values, fields, make)
+
+    return item_of
+
+
+_ITEM_OF: Final = {Layout.ITEM: _as_item, Layout.VALUES: _as_values}
 
 
 def _completed(item: dict[str, Any], record: Record, steps: Iterable[Step]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import msgspec
 
 from headrace.core.batching import Batcher
 from headrace.core.effects import effects_of
-from headrace.core.items import RenderedItem
+from headrace.core.items import RenderedItem, RenderedValues
 from headrace.core.parking import Parking
 from headrace.core.tracker import Span, Tracker
 from headrace.core.verdict import (
@@ -45,7 +45,7 @@ SUBMISSIONS: Final = 16
 TURN_S: Final = 0.02
 """How long a plain handler may hold the loop with one record after the other: heartbeats and other shards wait."""
 
-PLAIN: Final = (dict, RenderedItem)
+PLAIN: Final = (dict, RenderedItem, RenderedValues)
 """Items that need no second look."""
 
 LONGEST_STRIDE: Final = 256
