@@ -10,12 +10,13 @@ import importlib.util
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-from benchmarks import consumers, own_time, producing, report, screen
+from benchmarks import consumers, own_time, producing, report, screen, throttling
 from benchmarks.measure import Measurement, measure
 from benchmarks.records import Size
 from benchmarks.stage import BenchError, Stage, staged, staged_for_producers, workload_until_now
@@ -70,10 +71,27 @@ def _beside(options: argparse.Namespace, kinds: Iterable[consumers.Kind], also: 
 
 def memory(options: argparse.Namespace) -> int:
     """A worker whose writes are slower than its reads holds a backlog of many shards: how much memory?"""
-    with _staged(options) as (stage, folder):
+    with _staged(options, {"write-delay-ms": options.write_delay_ms}) as (stage, folder):
         run = _run(stage, consumers.headrace(stage, folder))
     title = f"A backlog before writes that take {options.write_delay_ms:g} ms, {_described(stage)}"
     return _finish(title, [run], report.memory_targets(run), options)
+
+
+def throttled(options: argparse.Namespace) -> int:
+    """Half of the writes are refused for a minute: nothing is lost, and the rate recovers."""
+    spell = throttling.Spell(options.begins_s, options.lasts_s)
+    with _staged(options, {**spell.options, "write-delay-ms": options.write_delay_ms}) as (stage, folder):
+        run = _run(stage, consumers.headrace(stage, folder))
+        found = throttling.outcome(spell, stage.stats())
+    print(
+        f"records/s: {found.before:,.0f} before, {found.during:,.0f} while writes were refused ({found.refused:,} were), {found.after:,.0f} after"
+    )
+    return _finish(
+        f"Half of the writes refused for {spell.lasts_s} s, {_described(stage)}",
+        [run],
+        list(throttling.targets(run, found)),
+        options,
+    )
 
 
 def profile(options: argparse.Namespace) -> int:
@@ -108,11 +126,13 @@ def producer(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _staged(options: argparse.Namespace) -> Iterator[tuple[Stage, Path]]:
-    """The servers, and a folder for what the consumers leave behind."""
+def _staged(
+    options: argparse.Namespace, writes: Mapping[str, float] = MappingProxyType({})
+) -> Iterator[tuple[Stage, Path]]:
+    """The servers, which take writes as `writes` says, and a folder for what the consumers leave behind."""
     workload = workload_until_now(options.shards, options.records, getattr(options, "size", Size.NESTED))
     screen.say(f"Rendering {workload.total:,} records...")
-    with staged(workload, getattr(options, "write_delay_ms", 0.0)) as stage, tempfile.TemporaryDirectory() as name:
+    with staged(workload, writes) as stage, tempfile.TemporaryDirectory() as name:
         consumers.compile_all(stage, Path(name))
         yield stage, Path(name)
 
@@ -169,6 +189,16 @@ def _arguments() -> argparse.ArgumentParser:
     one.set_defaults(act=memory)
     _add_size(one, shards=40, records=5_000)
     one.add_argument("--write-delay-ms", type=float, default=20.0, help="of every batch write (%(default)s)")
+    fourth = commands.add_parser(
+        "throttled", help="half of the writes refused for a minute", description=throttled.__doc__
+    )
+    fourth.set_defaults(act=throttled)
+    _add_size(fourth, shards=8, records=60_000)
+    fourth.add_argument("--begins-s", type=int, default=10, help="seconds after the first write (%(default)s)")
+    fourth.add_argument("--lasts-s", type=int, default=60, help="seconds (%(default)s)")
+    fourth.add_argument(
+        "--write-delay-ms", type=float, default=80.0, help="of every write, for a steady rate (%(default)s)"
+    )
     other = commands.add_parser("profile", help="functions by their own time", description=profile.__doc__)
     other.set_defaults(act=profile)
     _add_size(other, shards=8, records=12_500)

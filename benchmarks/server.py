@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import gc
 import json
+import random
 import re
 import sys
 import zlib
@@ -36,6 +37,19 @@ _TARGET: Final = re.compile(rb"\r\nx-amz-target: *([\w.]+)", re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Refuses a share of the writes from `begins_s` after the first one on, for `lasts_s`."""
+
+    share: float
+    begins_s: float
+    lasts_s: float
+
+    def refuses(self, since_first_s: float) -> bool:
+        """Whether this write is refused."""
+        return self.begins_s <= since_first_s < self.begins_s + self.lasts_s and random.random() < self.share
+
+
 @dataclass(slots=True)
 class Site:
     """What all connections share."""
@@ -46,6 +60,7 @@ class Site:
     items: Items
     upstream_port: int
     write_delay_s: float
+    throttle: Throttle
     tasks: asyncio.TaskGroup
 
     def reset(self) -> None:
@@ -131,6 +146,12 @@ class Connection(asyncio.Protocol):
         if not 1 <= arrived.writes <= MOST_WRITES:
             self._refuse(BadRequestError("ValidationException", "1 to 25 items, each with a record's name"))
             return
+        if self._site.throttle.refuses(self._site.tally.since_first_write_s):
+            self._site.tally.throttled += 1
+            self._refuse(
+                BadRequestError("ProvisionedThroughputExceededException", "half of all writes are refused now")
+            )
+            return
         self._site.tally.count_writes(operation, body, arrived)
         answer = _WRITTEN.get(arrived.answer) or _written(arrived.answer)
         if self._site.write_delay_s:
@@ -201,6 +222,7 @@ async def _serve(options: argparse.Namespace) -> None:
             Items(),
             options.upstream,
             options.write_delay_ms / 1000,
+            Throttle(options.throttled_share, options.throttled_from, options.throttled_for),
             tasks,
         )
         server = await loop.create_server(lambda: Connection(site), LOOPBACK, options.port, backlog=256)
@@ -219,6 +241,9 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=25_000, help="in each shard")
     parser.add_argument("--size", default=Size.NESTED, choices=list(Size), help="of a record (%(default)s)")
     parser.add_argument("--write-delay-ms", type=float, default=0.0)
+    parser.add_argument("--throttled-share", type=float, default=0.0, help="of the writes (%(default)s)")
+    parser.add_argument("--throttled-from", type=float, default=0.0, help="seconds after the first write")
+    parser.add_argument("--throttled-for", type=float, default=0.0, help="seconds")
     uvloop.run(_serve(parser.parse_args()))
 
 

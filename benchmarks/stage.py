@@ -103,11 +103,11 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(workload: Workload, write_delay_ms: float = 0.0) -> Iterator[Stage]:
-    """Start the servers and make the table; they end with the block."""
+def staged(workload: Workload, writes: Mapping[str, float] = MappingProxyType({})) -> Iterator[Stage]:
+    """Start the servers and make the table; they end with the block. `writes` are the server's options that say how it takes them."""
     with ministack() as lookalike:
         upstream = int(lookalike.endpoint.rpartition(":")[2])
-        with _server(workload, upstream, write_delay_ms) as stage:
+        with _server(workload, upstream, writes) as stage:
             stage.make_table()
             yield stage
 
@@ -126,7 +126,7 @@ def workload_until_now(shards: int, per_shard: int, size: Size = Size.NESTED) ->
 
 
 @contextlib.contextmanager
-def _server(workload: Workload, upstream: int, write_delay_ms: float = 0.0) -> Iterator[Stage]:
+def _server(workload: Workload, upstream: int, writes: Mapping[str, float] = MappingProxyType({})) -> Iterator[Stage]:
     port = free_port()
     options = {
         "port": port,
@@ -135,7 +135,7 @@ def _server(workload: Workload, upstream: int, write_delay_ms: float = 0.0) -> I
         "shards": workload.shards,
         "records": workload.per_shard,
         "size": workload.size,
-        "write-delay-ms": write_delay_ms,
+        **writes,
     }
     command = [sys.executable, "-m", "benchmarks.server", *(f"--{name}={value}" for name, value in options.items())]
     # It ends when the pipe does, so it never outlives the runner; a terminal's Ctrl-C is the runner's alone.

@@ -28,7 +28,12 @@ class Tally:
     sent_bytes: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     first_read: float = 0.0
+    first_write: float = 0.0
     last_write: float = 0.0
+    throttled: int = 0
+    """Writes that were refused for a while."""
+    by_second: Counter[int] = field(default_factory=Counter)
+    """Records that were new, by whole seconds since the first write."""
     sample: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,7 +61,16 @@ class Tally:
                 self.distinct += 1
                 new.append(number)
         self.last_write = perf_counter()
+        self.by_second[int(self.since_first_write_s)] += len(new)
         return new
+
+    @property
+    def since_first_write_s(self) -> float:
+        """0 at the first write, which is the first that is asked for it."""
+        now = perf_counter()
+        if not self.first_write:
+            self.first_write = now
+        return now - self.first_write
 
     def count_request(self, operation: str) -> None:
         """Any request, by the name of its operation."""
@@ -74,4 +88,6 @@ class Tally:
             "sent_bytes": self.sent_bytes,
             "requests": dict(self.requests),
             "seconds": max(0.0, self.last_write - self.first_read),
+            "throttled": self.throttled,
+            "by_second": dict(self.by_second),
         }
