@@ -308,3 +308,5 @@ class Ports:
     chance: Callable[[], float]
     aside: Aside
     nudge: Callable[[Sequence[str]], Awaitable[None]] = nobody
+    fan_out: FanOut | None = None
+    """None: shards are polled."""

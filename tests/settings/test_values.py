@@ -118,7 +118,6 @@ def test_each_setting_has_its_range(name, good, bad):
 @pytest.mark.parametrize(
     ("name", "value", "only"),
     [
-        ("STREAM_CONSUMER", "fan-out", "polling"),
         ("SINK_MODE", "transactional", "put, insert or latest"),
     ],
 )

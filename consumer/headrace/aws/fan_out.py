@@ -12,8 +12,8 @@ import asyncio
 import json
 import struct
 import zlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,14 +23,15 @@ from botocore.exceptions import ClientError
 from headrace.aws.error_codes import family
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.session import translated
-from headrace.errors import AwsError, SubscriptionTaken, Unavailable
+from headrace.errors import AwsError, NotFound, SubscriptionTaken, Unavailable
 from headrace.model import AtTimestamp, Checkpoint, Page, ShardId, TrimHorizon
 
 if TYPE_CHECKING:
     from types_aiobotocore_kinesis import KinesisClient
 
-SILENCE_S: Final = 15.0
-"""A subscription without an event for so long is dead: the service sends one about every 5 s, records or not."""
+SILENCE_S: Final = 10.0
+"""A subscription without an event for so long is dead: the service sends one about every 5 s, records or not. The client's
+read timeout (`session.READ_S`) is the same."""
 
 ACTIVE_WITHIN_S: Final = 60.0
 """How long a consumer may take to be registered or, being deleted, to be gone."""
@@ -45,16 +46,18 @@ IN_USE: Final = "ResourceInUseException"
 
 
 async def registered_consumer(client: KinesisClient, stream_arn: str, name: str) -> str:
-    """The ARN of the stream's consumer of this name, registered if need be, once it is ACTIVE.
+    """The ARN of the stream's consumer of this name, registered unless it is there, once it is ACTIVE.
 
     Raises Denied without kinesis:RegisterStreamConsumer or kinesis:DescribeStreamConsumer, Throttled when the stream has as
     many consumers as it may have (LimitExceededException: 20), Unavailable when it does not become active.
     """
     try:
-        with translated("kinesis", "RegisterStreamConsumer"), _told_if_taken():
+        with translated("kinesis", "DescribeStreamConsumer"):
+            await client.describe_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
+    except NotFound:
+        taken = suppress(SubscriptionTaken)  # another worker was faster
+        with taken, translated("kinesis", "RegisterStreamConsumer"), _told_if_taken():
             await client.register_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
-    except SubscriptionTaken:
-        pass  # it is there already, which is what was wanted
     for _ in range(int(ACTIVE_WITHIN_S / LOOK_EVERY_S)):
         with translated("kinesis", "DescribeStreamConsumer"):
             answer = await client.describe_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
@@ -91,12 +94,14 @@ class Subscriptions:
                 ConsumerARN=self._consumer, ShardId=shard, StartingPosition=position
             )
         response = answer[EVENTS]
+        pages = self._pages(response, shard)
         try:
-            yield self._pages(response, shard)
+            yield pages
         finally:
             response.close()
+            await pages.aclose()
 
-    async def _pages(self, response: Any, shard: ShardId) -> AsyncIterator[Page]:
+    async def _pages(self, response: Any, shard: ShardId) -> AsyncGenerator[Page, None]:
         buffer = EventStreamBuffer()
         while chunk := await self._chunk(response, shard):
             buffer.add_data(chunk)

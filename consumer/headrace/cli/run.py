@@ -100,6 +100,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
             parts.open_sink(clients, settings, clock) as sink,
             parts.open_dead_letters(clients, settings) as dead_letters,
             open_nudges() as nudges,
+            parts.open_fan_out(clients, settings, stream, description.arn) as fan_out,
         ):
             lease_table = settings.lease.table
             ports = Ports(
@@ -113,6 +114,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 chance=CHANCE,
                 aside=OwnThread(lambda: open_lease_table(clients, lease_table)),
                 nudge=nudges.send,
+                fan_out=fan_out,
             )
             worker = Worker(ports, _worker_rules(settings, description, handler))
             answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -20,7 +20,7 @@ EXCLUSIVE_S: Final = 5.0
 EVERY_S: Final = 5.0
 """An empty event comes about so often."""
 
-SILENCE_S: Final = 15.0
+SILENCE_S: Final = 10.0
 
 
 class MemoryFanOut:
@@ -59,13 +59,15 @@ class MemoryFanOut:
         self._since[shard] = now
         self.subscribed.append((shard, now))
         self.open.add(shard)
+        pages = self._pages(shard, position, turn)
         try:
-            yield self._pages(shard, position, turn)
+            yield pages
         finally:
+            await pages.aclose()
             if self._turns[shard] == turn:
                 self.open.discard(shard)
 
-    async def _pages(self, shard: ShardId, position: int, turn: int) -> AsyncIterator[Page]:
+    async def _pages(self, shard: ShardId, position: int, turn: int) -> AsyncGenerator[Page, None]:
         last = self._clock.now()
         ends = last + LIFE_S
         while (now := self._clock.now()) < ends:
