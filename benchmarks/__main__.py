@@ -26,9 +26,10 @@ def compare(options: argparse.Namespace) -> int:
             "The stock loop needs boto3, a dependency of development (make setup); --stock-rounds 0 leaves it out"
         )
     with _staged(options) as (stage, folder):
-        runs = [_run(stage, turn(stage, folder)) for turn in _turns(options.rounds, options.stock_rounds)]
-    ours = [run for run in runs if run.consumer == "headrace"]
-    targets = report.comparison_targets(ours, [run for run in runs if run.consumer != "headrace"])
+        turns = _turns(options.rounds, options.fan_out_rounds, options.stock_rounds)
+        runs = [_run(stage, turn(stage, folder)) for turn in turns]
+    targets = report.comparison_targets(*(list(_of(runs, name)) for name in ("headrace", "stock loop")))
+    targets += report.fan_out_targets(*(list(_of(runs, name)) for name in ("headrace", "headrace, fan-out")))
     return _finish(f"Whole processes from exec to exit, {_described(stage)}", runs, targets, options)
 
 
@@ -44,7 +45,7 @@ def profile(options: argparse.Namespace) -> int:
     """The functions of the worker with the most time of their own, per record."""
     with _staged(options) as (stage, folder):
         samples = folder / "samples"
-        run = _run(stage, consumers.headrace(stage, folder, own_time.launcher(samples)))
+        run = _run(stage, consumers.headrace(stage, folder, own_time.launcher(samples), options.consumer))
         for line in own_time.lines(samples, run.cpu_us, options.lines):
             print(line)
     return 0
@@ -81,13 +82,17 @@ def _staged(options: argparse.Namespace) -> Iterator[tuple[Stage, Path]]:
         yield stage, Path(name)
 
 
-def _turns(rounds: int, stock_rounds: int) -> Iterator[Callable[[Stage, Path], consumers.Consumer]]:
-    """One of headrace, one of the stock loop, and so on while there are any left."""
-    for turn in range(max(rounds, stock_rounds)):
-        if turn < rounds:
-            yield consumers.headrace
-        if turn < stock_rounds:
-            yield consumers.stock
+def _turns(
+    rounds: int, fan_out_rounds: int, stock_rounds: int
+) -> Iterator[Callable[[Stage, Path], consumers.Consumer]]:
+    """One of headrace by either way of reading, one of the stock loop, and so on while there are any left."""
+    of_each = ((rounds, consumers.headrace), (fan_out_rounds, consumers.fan_out), (stock_rounds, consumers.stock))
+    for turn in range(max(rounds, fan_out_rounds, stock_rounds)):
+        yield from (consumer for count, consumer in of_each if turn < count)
+
+
+def _of(runs: Sequence[Measurement], consumer: str) -> Iterator[Measurement]:
+    return (run for run in runs if run.consumer == consumer)
 
 
 def _run(stage: Stage, consumer: consumers.Consumer) -> Measurement:
@@ -117,6 +122,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.set_defaults(act=compare)
     _add_size(parser, shards=8, records=25_000)
     parser.add_argument("--rounds", type=int, default=2, help="runs of headrace (%(default)s)")
+    parser.add_argument("--fan-out-rounds", type=int, default=2, help="of headrace by fan-out (%(default)s)")
     parser.add_argument("--stock-rounds", type=int, default=1, help="runs of the stock loop (%(default)s)")
     commands = parser.add_subparsers(title="other measurements")
     one = commands.add_parser("memory", help="peak memory with a backlog of many shards", description=memory.__doc__)
@@ -127,6 +133,7 @@ def _arguments() -> argparse.ArgumentParser:
     other.set_defaults(act=profile)
     _add_size(other, shards=8, records=12_500)
     other.add_argument("--lines", type=int, default=own_time.FIRST_LINES, help="functions to show (%(default)s)")
+    other.add_argument("--consumer", choices=("polling", "fan-out"), default="polling", help="(%(default)s)")
     third = commands.add_parser("producer", help="CPU per produced record", description=producer.__doc__)
     third.set_defaults(act=producer)
     third.add_argument("--shards", type=int, default=50, help="of the stream (%(default)s)")

@@ -25,7 +25,7 @@ class Consumer:
     ends_by_itself: bool = False
 
 
-def headrace(stage: Stage, folder: Path, launcher: tuple[str, ...] = ()) -> Consumer:
+def headrace(stage: Stage, folder: Path, launcher: tuple[str, ...] = (), reads: str = "polling") -> Consumer:
     """`headrace run` as a user starts it: all from the environment, items by settings, a fresh application."""
     settings = {
         "HEADRACE_APPLICATION": f"bench-{uuid4().hex[:12]}",
@@ -33,9 +33,16 @@ def headrace(stage: Stage, folder: Path, launcher: tuple[str, ...] = ()) -> Cons
         "HEADRACE_SINK_TABLE": TABLE,
         "HEADRACE_ITEM_KEY": "pk={device_id} sk={reading_id}",
         "HEADRACE_OPS_PORT": "0",
+        "HEADRACE_STREAM_CONSUMER": reads,
     }
     command = launcher or (str(Path(sys.executable).parent / "headrace"),)
-    return Consumer("headrace", (*command, "run"), {**environment(stage, folder), **settings}, folder)
+    name = "headrace" if reads == "polling" else f"headrace, {reads}"
+    return Consumer(name, (*command, "run"), {**environment(stage, folder), **settings}, folder)
+
+
+def fan_out(stage: Stage, folder: Path, launcher: tuple[str, ...] = ()) -> Consumer:
+    """The same, reading by subscription."""
+    return headrace(stage, folder, launcher, reads="fan-out")
 
 
 def stock(stage: Stage, folder: Path) -> Consumer:

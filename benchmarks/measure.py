@@ -25,6 +25,9 @@ SILENT_LOOKS: Final = 600
 """Half a minute without progress: the consumer counts as hanging. Looks are counted, for clocks run on while a virtual
 machine is suspended."""
 
+FIRST_READS: Final = {"GetRecords", "SubscribeToShard"}
+"""What ends the start of a consumer."""
+
 TAIL_LINES: Final = 20
 """What is shown of the output of a consumer that failed."""
 
@@ -135,7 +138,7 @@ def _follow(stage: Stage, consumer: Consumer, running: Running, watch: Watch) ->
         if stats["distinct"] != seen:
             silent, seen = 0, stats["distinct"]
             watch(seen)
-        if not running.start_cpu_s and stats["requests"].get("GetRecords"):
+        if not running.start_cpu_s and not stats["requests"].keys().isdisjoint(FIRST_READS):
             running.note_start()
         if seen == stage.workload.total and not consumer.ends_by_itself:
             running.stop()

@@ -66,6 +66,17 @@ def comparison_targets(ours: Sequence[Measurement], stock: Sequence[Measurement]
     return targets
 
 
+def fan_out_targets(polling: Sequence[Measurement], fan_out: Sequence[Measurement]) -> list[Target]:
+    """Reading by subscription costs no more than polling. Turn by turn, for the machine's other work moves both alike."""
+    if not polling or not fan_out:
+        return []
+    ratio = median(subscribed.cpu_us / polled.cpu_us for polled, subscribed in zip(polling, fan_out, strict=False))
+    return [
+        Target("fan-out : polling", ratio, 1, "x"),
+        Target("records missing by fan-out", max(run.missing for run in fan_out), 0),
+    ]
+
+
 def memory_targets(run: Measurement) -> list[Target]:
     """What a worker that holds many shards with a backlog has to show."""
     return [Target("peak RSS", run.peak_rss / MB, 400, " MB"), Target("records missing", run.missing, 0)]

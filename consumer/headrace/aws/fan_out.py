@@ -1,7 +1,7 @@
 """Enhanced fan-out: the registered consumer of a stream, and its subscriptions to shards.
 
 The stock client sends the request; a public event, `before-parse.kinesis.SubscribeToShard`, takes the stream of events out of
-its parser's hands, so that each is decoded as a GetRecords answer is. The frames are botocore's own to cut and to check.
+its parser's hands, so that each is decoded as a GetRecords answer is.
 
 Source of the rules: the Kinesis API reference, SubscribeToShard, RegisterStreamConsumer and DescribeStreamConsumer.
 """
@@ -12,15 +12,15 @@ import asyncio
 import json
 import struct
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from botocore.eventstream import EventStreamBuffer, ParserError
 from botocore.exceptions import ClientError
 
 from headrace.aws.error_codes import family
+from headrace.aws.event_stream import BadEventError, Events
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.session import translated
 from headrace.errors import AwsError, NotFound, SubscriptionTaken, Unavailable
@@ -102,16 +102,16 @@ class Subscriptions:
             await pages.aclose()
 
     async def _pages(self, response: Any, shard: ShardId) -> AsyncGenerator[Page, None]:
-        buffer = EventStreamBuffer()
+        events = Events()
         while chunk := await self._chunk(response, shard):
-            buffer.add_data(chunk)
-            for payload in _payloads(buffer, shard):
+            for payload in _payloads(events.cut(chunk), shard):
                 yield _whole(self._stream.page(payload, shard), shard)
 
     async def _chunk(self, response: Any, shard: ShardId) -> bytes:
         try:
             with translated("kinesis", "SubscribeToShard"):
-                return await asyncio.wait_for(response.content.readany(), self._silence_s)
+                async with asyncio.timeout(self._silence_s):
+                    return cast("bytes", await response.content.readany())
         except TimeoutError as error:
             raise Unavailable(f"kinesis SubscribeToShard, {shard}: silent for {self._silence_s:g} s") from error
 
@@ -125,25 +125,24 @@ def _whole(page: Page, shard: ShardId) -> Page:
     return page
 
 
-def _payloads(buffer: EventStreamBuffer, shard: ShardId) -> Iterator[bytes]:
+def _payloads(events: Iterator[tuple[Mapping[str, Any], memoryview]], shard: ShardId) -> Iterator[memoryview]:
     try:
-        event: Any  # botocore's stubs call the message an int
-        for event in buffer:
-            if event.headers.get(":message-type") != "event":
-                raise _failure(event.headers, event.payload, shard)
-            if event.headers.get(":event-type") == "SubscribeToShardEvent":
-                yield event.payload
-    except ParserError as error:
+        for headers, payload in events:
+            if headers.get(":message-type") != "event":
+                raise _failure(headers, bytes(payload), shard)
+            if headers.get(":event-type") == "SubscribeToShardEvent":
+                yield payload
+    except BadEventError as error:
         raise Unavailable(f"kinesis SubscribeToShard, {shard}: an event that cannot be read ({error})") from error
 
 
-def _failure(headers: dict[str, Any], payload: bytes, shard: ShardId) -> AwsError:
+def _failure(headers: Mapping[str, Any], payload: bytes, shard: ShardId) -> AwsError:
     code = str(headers.get(":exception-type") or headers.get(":error-code") or "error")
     kind = SubscriptionTaken if code == IN_USE else family(code, 0)
     return kind(f"kinesis SubscribeToShard, {shard}: {code}: {_message(headers, payload)}")
 
 
-def _message(headers: dict[str, Any], payload: bytes) -> str:
+def _message(headers: Mapping[str, Any], payload: bytes) -> str:
     try:
         told = json.loads(payload)
         return str(told.get("message") or told.get("Message") or "")

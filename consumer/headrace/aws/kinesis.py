@@ -149,7 +149,7 @@ class KinesisStream:
             answer = await self._client.get_records(ShardIterator=iterator, Limit=limit, **self._arn)
         return self.page(cast("Mapping[str, bytes]", answer)[BODY], shard)
 
-    def page(self, body: bytes, shard: ShardId) -> Page:
+    def page(self, body: bytes | memoryview, shard: ShardId) -> Page:
         """An answer of GetRecords, or an event of SubscribeToShard, out of its JSON text."""
         page = self._decode(body, shard)
         size = 0
@@ -181,9 +181,9 @@ class KinesisStream:
             case _:
                 return "TRIM_HORIZON", {}
 
-    def _decode(self, body: bytes, shard: ShardId) -> WirePage:
+    def _decode(self, body: bytes | memoryview, shard: ShardId) -> WirePage:
         if self._digits:
-            body = _zeros.sub(rb"\1", body)
+            body = _zeros.sub(rb"\1", bytes(body))
         try:
             return _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -28,7 +28,17 @@ from headrace.flow.clock import SystemClock
 from headrace.flow.persist import persist
 from headrace.model import Permit, StreamDescription
 from headrace.operations import Effect
-from headrace.ports import BatchHandler, DeadLetters, DeadLetterStore, FanOut, Handler, OrderOf, Refusal, Sink, unordered
+from headrace.ports import (
+    BatchHandler,
+    DeadLetters,
+    DeadLetterStore,
+    FanOut,
+    Handler,
+    OrderOf,
+    Refusal,
+    Sink,
+    unordered,
+)
 from headrace.settings import Settings
 from headrace.settings.groups import SinkSettings
 from headrace.tasks import TaskGroup
