@@ -61,6 +61,10 @@ class Stream(Protocol):
 class FanOut(Protocol):
     """Enhanced fan-out: the shards of one stream as one registered consumer is sent them."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the consumer is registered and active; until then there is nothing to subscribe as."""
+
     def subscribe(
         self, shard: ShardId, after: Checkpoint | TrimHorizon | AtTimestamp
     ) -> AbstractAsyncContextManager[AsyncIterator[Page]]:

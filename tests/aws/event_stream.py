@@ -22,7 +22,7 @@ def exception(code: str, message: str = "") -> bytes:
 def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
     """Smithy, application/vnd.amazon.eventstream: two lengths and their CRC, headers of text (type 7), payload, CRC of all."""
     head = b"".join(
-        bytes([len(name)]) + name.encode() + b"\x07" + struct.pack("!H", len(text.encode())) + text.encode()
+        bytes([len(name.encode())]) + name.encode() + b"\x07" + struct.pack("!H", len(text.encode())) + text.encode()
         for name, text in headers.items()
     )
     lengths = struct.pack("!II", 4 + 4 + 4 + len(head) + len(payload) + 4, len(head))

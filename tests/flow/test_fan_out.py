@@ -75,6 +75,24 @@ async def test_while_another_subscription_is_too_young_to_take_over_the_shard_is
         assert worker.observer.named("fetch_failed") == []
 
 
+async def test_until_the_consumer_is_registered_the_shard_is_polled():
+    """And read by subscription from then on, in the same life of the shard."""
+    async with subscribing() as f:
+        f.fan_out.is_open = False
+        worker = f.start()
+        f.put(10)
+        await f.until(f.all_written)
+        assert f.fan_out.subscribed == []
+        f.fan_out.is_open = True
+        await f.until(lambda: f.fan_out.open, within_s=2)
+        polls = f.polls()
+        f.put(10)
+        await f.until(f.all_written)
+        assert f.written == list(range(20))
+        assert f.polls() == polls
+        assert worker.observer.named("fetch_failed") == []
+
+
 async def test_a_subscription_that_fell_silent_is_replaced():
     """No event for longer than the service ever leaves between two."""
     async with subscribing() as f:

@@ -30,17 +30,24 @@ EMPTY_EACH_S = 5.0
 
 @dataclass
 class Subscriptions:
-    """The server in front. `accepted` names the shard of every subscription that was begun."""
+    """The server in front. `accepted` names the shard of every subscription that was begun.
+
+    `refused` has the code of the error that an operation answers with for now.
+    """
 
     behind: str
     session: aiohttp.ClientSession
     accepted: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     _begun: dict[tuple[str, str], float] = field(default_factory=dict)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
         body = await request.read()
-        if request.headers["X-Amz-Target"].endswith(".SubscribeToShard"):
+        operation = request.headers["X-Amz-Target"].rpartition(".")[2]
+        if code := self.refused.get(operation):
+            return web.json_response({"__type": code, "message": "refused by the test"}, status=400)
+        if operation == "SubscribeToShard":
             return await self._subscribe(request, json.loads(body))
         async with self.session.post(self.behind, data=body, headers=_passed_on(request)) as answer:
             kind = {"Content-Type": answer.headers["Content-Type"]}

@@ -34,6 +34,51 @@ async def test_fan_out_and_polling_give_the_same_ledger_while_the_stream_is_spli
         assert len(set(subscriptions.accepted)) == 7, "every shard was read by subscription"
 
 
+async def test_without_the_right_to_register_a_consumer_nothing_starts(stage, ministack):
+    """One line that names the setting and the rights."""
+    async with in_front_of(ministack) as (front, subscriptions), stage(shards=1, kinesis=front) as s:
+        subscriptions.refused["RegisterStreamConsumer"] = "AccessDeniedException"
+        process = s.start(HEADRACE_STREAM_CONSUMER="fan-out")
+        assert await process.exit_code(within_s=30) == 2
+        (said,) = (line for line in process.log.read_text().splitlines() if not line.startswith("{"))
+        assert said.startswith("HEADRACE_STREAM_CONSUMER = 'fan-out': kinesis RegisterStreamConsumer: AccessDenied")
+        assert "Allow kinesis:DescribeStreamConsumer and kinesis:RegisterStreamConsumer on the stream" in said
+
+
+async def test_while_the_stream_has_no_room_for_a_consumer_it_is_polled(stage, ministack):
+    """Until another one is deregistered; no restart is needed."""
+    async with in_front_of(ministack) as (front, subscriptions), stage(shards=1, kinesis=front) as s:
+        subscriptions.refused["RegisterStreamConsumer"] = "LimitExceededException"
+        process = s.start(HEADRACE_STREAM_CONSUMER="fan-out", HEADRACE_STREAM_CONSUMER_NAME="readers")
+        await process.ready()
+        await s.put(0, 20)
+        await s.all_written(20)
+        (awaited,) = process.events("fan_out_awaited")
+        assert (awaited["level"], awaited["consumer"], awaited["meanwhile"]) == ("warning", "readers", "polling")
+        assert not subscriptions.accepted
+        subscriptions.refused.clear()
+        await until(lambda: subscriptions.accepted, 30, process.log.read_text)
+        await s.put(20, 20)
+        await s.all_written(40)
+        (began,) = process.events("fan_out_began")
+        assert "/consumer/readers:" in began["consumer"]
+
+
+async def test_without_the_right_to_subscribe_the_shard_is_polled(stage, ministack):
+    """Said once, with the right that is missing; once it is given the subscription comes by itself."""
+    async with in_front_of(ministack) as (front, subscriptions), stage(shards=1, kinesis=front) as s:
+        subscriptions.refused["SubscribeToShard"] = "AccessDeniedException"
+        process = s.start(HEADRACE_STREAM_CONSUMER="fan-out")
+        await process.ready()
+        await s.put(0, 20)
+        await s.all_written(20)
+        (failed,) = process.events("subscription_failed")
+        assert (failed["level"], failed["meanwhile"]) == ("error", "polling")
+        assert failed["needs"] == "kinesis:SubscribeToShard on the stream consumer"
+        subscriptions.refused.clear()
+        await until(lambda: process.events("subscription_resumed"), 30, process.log.read_text)
+
+
 async def _written_while_resharded(s: Stage) -> None:
     kinesis, name = s.clients.kinesis, s.stream
     await s.put(0, 40, keys=8)

@@ -28,59 +28,66 @@ from headrace.model import AtTimestamp, Checkpoint, Page, ShardId, TrimHorizon
 
 if TYPE_CHECKING:
     from types_aiobotocore_kinesis import KinesisClient
+    from types_aiobotocore_kinesis.type_defs import ConsumerDescriptionTypeDef
 
 SILENCE_S: Final = 10.0
 """A subscription without an event for so long is dead: the service sends one about every 5 s, records or not. The client's
 read timeout (`session.READ_S`) is the same."""
 
-ACTIVE_WITHIN_S: Final = 60.0
-"""How long a consumer may take to be registered or, being deleted, to be gone."""
-
-LOOK_EVERY_S: Final = 1.0
-"""DescribeStreamConsumer allows 20 calls a second."""
-
 EVENTS: Final = "Events"
 """Where the bytes of the events stand in what the client returns."""
 
 IN_USE: Final = "ResourceInUseException"
+FULL: Final = "LimitExceededException"
 
 
 async def registered_consumer(client: KinesisClient, stream_arn: str, name: str) -> str:
-    """The ARN of the stream's consumer of this name, registered unless it is there, once it is ACTIVE.
+    """The ARN of the stream's consumer of this name; it is registered where it is not there. One try, without waiting.
 
-    Raises Denied without kinesis:RegisterStreamConsumer or kinesis:DescribeStreamConsumer, Throttled when the stream has as
-    many consumers as it may have (LimitExceededException: 20), Unavailable when it does not become active.
+    Raises SubscriptionTaken while it is not active (new, or being deleted), Denied without kinesis:DescribeStreamConsumer or
+    kinesis:RegisterStreamConsumer, AwsError when the stream has as many consumers as it may have.
     """
     try:
-        with translated("kinesis", "DescribeStreamConsumer"):
-            await client.describe_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
+        found = await _described(client, stream_arn, name)
     except NotFound:
-        taken = suppress(SubscriptionTaken)  # another worker was faster
-        with taken, translated("kinesis", "RegisterStreamConsumer"), _told_if_taken():
-            await client.register_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
-    for _ in range(int(ACTIVE_WITHIN_S / LOOK_EVERY_S)):
-        with translated("kinesis", "DescribeStreamConsumer"):
-            answer = await client.describe_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
-        found = answer["ConsumerDescription"]
-        if found["ConsumerStatus"] == "ACTIVE":
-            return found["ConsumerARN"]
-        await asyncio.sleep(LOOK_EVERY_S)
-    raise Unavailable(f"kinesis RegisterStreamConsumer, {name}: not active after {ACTIVE_WITHIN_S:.0f} s")
+        await _register(client, stream_arn, name)
+        found = await _described(client, stream_arn, name)
+    if found["ConsumerStatus"] != "ACTIVE":
+        raise SubscriptionTaken(f"kinesis DescribeStreamConsumer, {name}: {found['ConsumerStatus']}, not yet ACTIVE")
+    return found["ConsumerARN"]
+
+
+async def _described(client: KinesisClient, stream_arn: str, name: str) -> ConsumerDescriptionTypeDef:
+    with translated("kinesis", "DescribeStreamConsumer"):
+        answer = await client.describe_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
+    return answer["ConsumerDescription"]
+
+
+async def _register(client: KinesisClient, stream_arn: str, name: str) -> None:
+    another_was_faster = suppress(SubscriptionTaken)
+    with another_was_faster, translated("kinesis", "RegisterStreamConsumer"), _told_if_taken(), _told_if_full():
+        await client.register_stream_consumer(StreamARN=stream_arn, ConsumerName=name)
 
 
 class Subscriptions:
-    """Implements `ports.FanOut` for a registered consumer; `stream` knows how positions and pages are written."""
+    """Implements `ports.FanOut`, once its `consumer` is known; `stream` knows how positions and pages are written."""
 
     def __init__(
-        self, client: KinesisClient, stream: KinesisStream, consumer_arn: str, silence_s: float = SILENCE_S
+        self, client: KinesisClient, stream: KinesisStream, consumer: str | None = None, silence_s: float = SILENCE_S
     ) -> None:
+        self.consumer = consumer
+        """The ARN of the registered consumer."""
         self._client = client
         self._stream = stream
-        self._consumer = consumer_arn
         self._silence_s = silence_s
         client.meta.events.register(
             "before-parse.kinesis.SubscribeToShard", _keep_events, unique_id="headrace-keep-events"
         )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a consumer to subscribe as."""
+        return self.consumer is not None
 
     @asynccontextmanager
     async def subscribe(
@@ -91,7 +98,7 @@ class Subscriptions:
         position: Any = {"Type": kind, **where}
         with translated("kinesis", "SubscribeToShard"), _told_if_taken():
             answer: Any = await self._client.subscribe_to_shard(
-                ConsumerARN=self._consumer, ShardId=shard, StartingPosition=position
+                ConsumerARN=self.consumer or "", ShardId=shard, StartingPosition=position
             )
         response = answer[EVENTS]
         pages = self._pages(response, shard)
@@ -109,8 +116,8 @@ class Subscriptions:
 
     async def _chunk(self, response: Any, shard: ShardId) -> bytes:
         try:
-            with translated("kinesis", "SubscribeToShard"):
-                async with asyncio.timeout(self._silence_s):
+            async with asyncio.timeout(self._silence_s):
+                with translated("kinesis", "SubscribeToShard"):
                     return cast("bytes", await response.content.readany())
         except TimeoutError as error:
             raise Unavailable(f"kinesis SubscribeToShard, {shard}: silent for {self._silence_s:g} s") from error
@@ -159,6 +166,18 @@ def _told_if_taken() -> Iterator[None]:
         if problem.get("Code") != IN_USE:
             raise
         raise SubscriptionTaken(f"kinesis: {IN_USE}: {problem.get('Message', '')}") from error
+
+
+@contextmanager
+def _told_if_full() -> Iterator[None]:
+    """Elsewhere this code means a moment's haste; a stream without room for a consumer stays so until somebody acts."""
+    try:
+        yield
+    except ClientError as error:
+        problem = error.response.get("Error", {})
+        if problem.get("Code") != FULL:
+            raise
+        raise AwsError(f"kinesis RegisterStreamConsumer: {FULL}: {problem.get('Message', '')}") from error
 
 
 def _keep_events(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:

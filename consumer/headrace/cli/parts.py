@@ -10,35 +10,22 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from headrace.aws.channel import open_channel
 from headrace.aws.destinations import open_destination, open_store
-from headrace.aws.fan_out import Subscriptions, registered_consumer
 from headrace.aws.key_schema import KeySchema, describe_keys
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.patience import Patience
 from headrace.aws.serving_table import ServingTable, SinkRules
-from headrace.aws.session import Clients, open_client
+from headrace.aws.session import Clients
 from headrace.aws.tables import ensure_table
 from headrace.core.guarded import Guard
 from headrace.core.write_modes import WriteMode
-from headrace.errors import AwsError, Denied, NotFound, SettingsError
+from headrace.errors import Denied, NotFound, SettingsError
 from headrace.flow.clock import SystemClock
 from headrace.flow.persist import persist
 from headrace.model import Permit, StreamDescription
 from headrace.operations import Effect
-from headrace.ports import (
-    BatchHandler,
-    DeadLetters,
-    DeadLetterStore,
-    FanOut,
-    Handler,
-    OrderOf,
-    Refusal,
-    Sink,
-    unordered,
-)
+from headrace.ports import BatchHandler, DeadLetters, DeadLetterStore, Handler, OrderOf, Refusal, Sink, unordered
 from headrace.settings import Settings
 from headrace.settings.groups import SinkSettings
 from headrace.tasks import TaskGroup
@@ -49,11 +36,6 @@ if TYPE_CHECKING:
 CHANCE: Final[Callable[[], float]] = random.SystemRandom().random
 
 MIB: Final = 2**20
-
-MOST_SUBSCRIPTIONS: Final = 10_000
-"""Connections that fan-out may keep open: one for each shard of the worker."""
-
-log = structlog.get_logger(__name__)
 
 
 async def describe_stream(stream: KinesisStream, settings: Settings) -> StreamDescription:
@@ -66,35 +48,6 @@ async def describe_stream(stream: KinesisStream, settings: Settings) -> StreamDe
     except Denied as error:
         mend = "Allow kinesis:DescribeStreamSummary on it"
         raise SettingsError("HEADRACE_STREAM_NAME", settings.stream.name, str(error), mend) from error
-
-
-@asynccontextmanager
-async def open_fan_out(
-    clients: Clients, settings: Settings, stream: KinesisStream, stream_arn: str
-) -> AsyncIterator[FanOut | None]:
-    """The subscriptions of the application's stream consumer; None with polling, or where there is no room for a consumer.
-
-    Raises SettingsError without the rights to look for it or to register it.
-    """
-    if settings.stream.consumer == "polling":
-        yield None
-        return
-    async with open_client(clients, "kinesis", connections=MOST_SUBSCRIPTIONS) as client:
-        name = settings.stream.consumer_name or settings.application
-        try:
-            arn = await registered_consumer(client, stream_arn, name)
-        except Denied as error:
-            mend = (
-                "Allow kinesis:DescribeStreamConsumer and kinesis:RegisterStreamConsumer on the stream and the consumer, "
-                "and kinesis:SubscribeToShard on the consumer"
-            )
-            raise SettingsError("HEADRACE_STREAM_CONSUMER", "fan-out", str(error), mend) from error
-        except AwsError as error:
-            log.warning("fan_out_unavailable", consumer=name, error=str(error), instead="polling")
-            yield None
-            return
-        log.info("fan_out_began", consumer=arn)
-        yield Subscriptions(client, stream, arn)
 
 
 async def ensure_tables(clients: Clients, settings: Settings) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 import headrace
 from headrace.core.destination import Kind, parse
@@ -53,8 +53,10 @@ class StreamSettings(Group):
     consumer: Annotated[str, BeforeValidator(units.choice("polling", "fan-out"))] = "polling"
     """How shards are read: polling (GetRecords; no charge, 2 MB/s per shard shared by all consumers) or fan-out (SubscribeToShard: 2 MB/s per shard for this application alone and records as they arrive, charged by shard hour and GB). Where it cannot subscribe, fan-out polls meanwhile."""
 
-    consumer_name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,128}$")] | None = None
-    """The stream consumer that fan-out reads as: registered at the start unless it exists, never deregistered. Default: the application."""
+    consumer_name: Annotated[
+        Annotated[str, BeforeValidator(texts.consumer_name)] | None, BeforeValidator(texts.or_none)
+    ] = None
+    """The stream consumer that fan-out reads as, named after the application unless set. Registered at the start unless it exists, never deregistered; no other reader may share it."""
 
     on_loss: Annotated[LossPolicy, PlainValidator(units.choice(*LossPolicy))] = LossPolicy.HALT
     """What to do where records or their order may be lost: unread records that outlived the retention, a shard or the stream gone, a stream created anew, or one that ignores partition keys (RecordDistributionStrategy AUTO). halt: such a shard is held and not read, such a stream ends the worker, until somebody decides. continue: it is logged and counted, and the worker goes on with what is left."""

@@ -24,12 +24,14 @@ SILENCE_S: Final = 10.0
 
 
 class MemoryFanOut:
-    """Implements `ports.FanOut`. Switch `silent` for subscriptions to which no event comes any more.
+    """Implements `ports.FanOut`.
 
+    Switch `silent` on for subscriptions to which no event comes any more, `is_open` off for a consumer that is not there yet.
     `subscribed` has (shard, instant) of each success, `open` the shards that are subscribed to now.
     """
 
     def __init__(self, stream: MemoryStream, clock: Clock, *, every_s: float = 0.1) -> None:
+        self.is_open = True
         self.silent = False
         self.subscribed: list[tuple[ShardId, float]] = []
         self.open: set[ShardId] = set()

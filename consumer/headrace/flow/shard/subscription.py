@@ -53,7 +53,8 @@ class Subscription:
 
         Without trust in the lease never: it would end the subscription of a new owner.
         """
-        if self._ports.fan_out is None or not self._permits():
+        fan_out = self._ports.fan_out
+        if fan_out is None or not fan_out.is_open or not self._permits():
             return False
         return self._next_try is None or self._ports.clock.now() >= self._next_try
 
