@@ -19,14 +19,12 @@ import psutil
 from benchmarks.consumers import Consumer
 from benchmarks.records import expected_item
 from benchmarks.stage import BenchError, Stage
+from benchmarks.tally import FIRST_READS
 
 LOOK_S: Final = 0.05
 SILENT_LOOKS: Final = 600
 """Half a minute without progress: the consumer counts as hanging. Looks are counted, for clocks run on while a virtual
 machine is suspended."""
-
-FIRST_READS: Final = {"GetRecords", "SubscribeToShard"}
-"""What ends the start of a consumer."""
 
 TAIL_LINES: Final = 20
 """What is shown of the output of a consumer that failed."""

@@ -14,6 +14,9 @@ MOST_WRITES: Final = 25
 SAMPLE_EVERY: Final = 1009
 """Records whose item is kept whole, to be compared with what it should be."""
 
+FIRST_READS: Final = {"GetRecords", "SubscribeToShard"}
+"""What ends the start of a consumer."""
+
 _KEY: Final = re.compile(rb'"sk": ?\{"S": ?"r(\d{9})"\}')
 """The sort key of an item; no string value can hold this text, for its quotes would be escaped there."""
 
@@ -59,7 +62,7 @@ class Tally:
     def count_request(self, operation: str) -> None:
         """Any request, by the name of its operation."""
         self.requests[operation] += 1
-        if operation == "GetRecords" and not self.first_read:
+        if operation in FIRST_READS and not self.first_read:
             self.first_read = perf_counter()
 
     def stats(self) -> dict[str, Any]:

@@ -60,13 +60,14 @@ class Body:
     async def read(self) -> bytes:
         return b"".join(chunk or b"" for chunk in self.chunks)
 
-    async def readany(self) -> bytes:
+    async def readchunk(self) -> tuple[bytes, bool]:
+        """As aiohttp's StreamReader has it: empty and False at the end, empty and True between two."""
         if not self.chunks:
-            return b""
+            return b"", False
         chunk = self.chunks.pop(0)
         if chunk is None:
             await asyncio.sleep(3600)
-        return chunk or b""
+        return chunk or b"", True
 
     def close(self) -> None:
         self.closed = True
@@ -170,7 +171,7 @@ async def test_a_stream_without_room_for_a_consumer_is_no_passing_trouble():
 async def test_events_become_pages_wherever_they_are_torn_apart():
     """With the position to go on from, also of an event without records."""
     sent = event(FULL) + event({**FULL, "Records": [], "ContinuationSequenceNumber": "9"})
-    pages, body = await pages_of(sent[:5], sent[5:100], sent[100:])
+    pages, body = await pages_of(sent[:5], b"", sent[5:100], sent[100:])
     assert [(len(page.records), page.continuation, page.behind_s) for page in pages] == [(1, 8, 1.5), (0, 9, 1.5)]
     record = pages[0].records[0]
     assert (record.data, record.sequence_number, record.partition_key, record.shard_id) == (b"x", 7, "k", SHARD)

@@ -45,8 +45,8 @@ async def test_a_new_record_reaches_the_handler_at_once_and_nothing_is_polled():
         assert f.polls() == 0
 
 
-async def test_a_subscription_is_renewed_at_its_end_without_gap_or_repeat():
-    """Every five minutes, with records and without."""
+async def test_a_subscription_is_renewed_before_its_five_minutes_are_over_without_gap_or_repeat():
+    """The new one is the next thing that happens: nothing is polled in between."""
     async with subscribing() as f:
         f.start()
         for _ in range(700):
@@ -55,8 +55,59 @@ async def test_a_subscription_is_renewed_at_its_end_without_gap_or_repeat():
         await f.until(f.all_written)
         assert f.written == list(range(700))
         instants = [at for _, at in f.fan_out.subscribed]
-        assert [later - earlier for earlier, later in pairwise(instants)] == pytest.approx([300, 300], abs=0.5)
+        assert [later - earlier for earlier, later in pairwise(instants)] == pytest.approx([291, 291], abs=1.2)
         assert f.polls() == 0
+
+
+async def test_a_subscription_that_the_service_ends_early_is_begun_again_at_once():
+    """Nobody is asked to wait because a server was replaced."""
+    async with subscribing() as f:
+        f.fan_out = MemoryFanOut(f.stream, f.clock, life_s=60)
+        f.start()
+        for _ in range(150):
+            await asyncio.sleep(1)
+            f.put(1)
+        await f.until(f.all_written)
+        assert f.written == list(range(150))
+        instants = [at for _, at in f.fan_out.subscribed]
+        assert [later - earlier for earlier, later in pairwise(instants)] == pytest.approx([60, 60], abs=0.5)
+        assert f.polls() == 0
+
+
+async def test_subscriptions_that_are_ended_at_once_leave_the_shard_to_polling():
+    """A server that cannot keep any: records come meanwhile, and it is not asked more often than it allows."""
+    async with subscribing() as f:
+        f.fan_out = MemoryFanOut(f.stream, f.clock, life_s=0)
+        f.start()
+        for _ in range(60):
+            await asyncio.sleep(1)
+            f.put(1)
+        await f.until(f.all_written)
+        assert f.written == list(range(60))
+        instants = [at for _, at in f.fan_out.subscribed]
+        assert 2 < len(instants) < 12
+        assert min(later - earlier for earlier, later in pairwise(instants)) >= 5
+        assert f.polls() > 60
+
+
+async def test_a_shard_that_is_passed_on_right_after_it_was_subscribed_to_is_polled_by_its_heir():
+    """The old subscription is younger than 5 s: records go on coming, and the heir subscribes after that."""
+    async with subscribing() as f:
+        f.start("a")
+        f.start("b")
+        await f.until(lambda: f.fan_out.open)
+        (lease,) = f.leases().values()
+        await f.stop(str(lease.owner).partition("-")[0])
+        f.put(10)
+        await f.until(f.all_written, within_s=1)
+        assert f.polls() > 0
+        await f.until(lambda: f.fan_out.open, within_s=10)
+        (first, second) = (at for _, at in f.fan_out.subscribed)
+        assert second - first >= 5
+        polls = f.polls()
+        f.put(10)
+        await f.until(f.all_written, within_s=1)
+        assert f.polls() == polls
 
 
 async def test_while_another_subscription_is_too_young_to_take_over_the_shard_is_polled():

@@ -33,28 +33,40 @@ class Events:
     """Of one answer."""
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        self._parts: list[bytes] = []
+        """What came of the event that is not whole yet, put together once it is."""
+        self._held = 0
+        self._wanted = PRELUDE.size
 
     def cut(self, chunk: bytes) -> Iterator[tuple[Mapping[str, Any], memoryview]]:
-        """Headers and payload of every event that `chunk` makes whole. Raises BadEventError.
+        """Headers and payload of every event that `chunk` makes whole, to be taken to the last. Raises BadEventError.
 
         A payload is only there until the next event is asked for.
         """
-        waiting = self._bytes
-        waiting += chunk
-        while PRELUDE.size <= len(waiting) and (length := _length(waiting)) <= len(waiting):
-            with memoryview(waiting) as whole, whole[:length] as event:
-                yield from _opened(event)
-            del waiting[:length]
+        self._parts.append(chunk)
+        self._held += len(chunk)
+        if self._held < self._wanted:
+            return
+        data, place = b"".join(self._parts), 0
+        with memoryview(data) as whole:
+            while (length := self._length(whole[place:])) <= len(data) - place:
+                with whole[place : place + length] as event:
+                    yield from _opened(event)
+                place += length
+        self._parts = [data[place:]]
+        self._held = len(data) - place
+        self._wanted = length
 
-
-def _length(waiting: bytearray) -> int:
-    length, of_headers, crc = PRELUDE.unpack_from(waiting)
-    if crc != zlib.crc32(waiting[: PRELUDE.size - CRC.size]):
-        raise BadEventError("the CRC of its lengths is wrong")
-    if not PRELUDE.size + of_headers + CRC.size <= length <= LONGEST:
-        raise BadEventError(f"{length} bytes with {of_headers} of headers")
-    return int(length)
+    @staticmethod
+    def _length(waiting: memoryview) -> int:
+        if len(waiting) < PRELUDE.size:
+            return PRELUDE.size
+        length, of_headers, crc = PRELUDE.unpack_from(waiting)
+        if crc != zlib.crc32(waiting[: PRELUDE.size - CRC.size]):
+            raise BadEventError("the CRC of its lengths is wrong")
+        if not PRELUDE.size + of_headers + CRC.size <= length <= LONGEST:
+            raise BadEventError(f"{length} bytes with {of_headers} of headers")
+        return int(length)
 
 
 def _opened(event: memoryview) -> Iterator[tuple[Mapping[str, Any], memoryview]]:

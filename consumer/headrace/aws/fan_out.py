@@ -118,9 +118,17 @@ class Subscriptions:
         try:
             async with asyncio.timeout(self._silence_s):
                 with translated("kinesis", "SubscribeToShard"):
-                    return cast("bytes", await response.content.readany())
+                    return await _piece(response.content)
         except TimeoutError as error:
             raise Unavailable(f"kinesis SubscribeToShard, {shard}: silent for {self._silence_s:g} s") from error
+
+
+async def _piece(content: Any) -> bytes:
+    """What comes next, empty at the end. A piece of HTTP's own, as long as that is: it is often just an event."""
+    while True:
+        piece, is_whole = await content.readchunk()
+        if piece or not is_whole:
+            return cast("bytes", piece)
 
 
 def _whole(page: Page, shard: ShardId) -> Page:

@@ -30,7 +30,7 @@ class MemoryFanOut:
     `subscribed` has (shard, instant) of each success, `open` the shards that are subscribed to now.
     """
 
-    def __init__(self, stream: MemoryStream, clock: Clock, *, every_s: float = 0.1) -> None:
+    def __init__(self, stream: MemoryStream, clock: Clock, *, every_s: float = 0.1, life_s: float = LIFE_S) -> None:
         self.is_open = True
         self.silent = False
         self.subscribed: list[tuple[ShardId, float]] = []
@@ -38,6 +38,7 @@ class MemoryFanOut:
         self._stream = stream
         self._clock = clock
         self._every_s = every_s
+        self._life_s = life_s
         self._turns: dict[ShardId, int] = {}
         self._since: dict[ShardId, float] = {}
         self._failures: deque[AwsError] = deque()
@@ -71,7 +72,7 @@ class MemoryFanOut:
 
     async def _pages(self, shard: ShardId, position: int, turn: int) -> AsyncGenerator[Page, None]:
         last = self._clock.now()
-        ends = last + LIFE_S
+        ends = last + self._life_s
         while (now := self._clock.now()) < ends:
             if self._turns[shard] != turn:
                 raise SubscriptionTaken(f"kinesis SubscribeToShard, {shard}: taken over")

@@ -24,6 +24,10 @@ log = structlog.get_logger(__name__)
 PATIENCE_S: Final = 10.0
 """A subscription whose page finds no room for so long is closed: its connection would hold what nobody reads."""
 
+RENEW_AFTER_S: Final = 290.0
+"""The service ends a subscription after 5 minutes (SubscribeToShard, API reference). It is renewed with the last event
+before that, which come about every 5 s: how the service ends it need not be told from an outage."""
+
 FIRM_S: Final = 30.0
 """A subscription that lived so long was a good one: what ends it is no repetition of earlier trouble."""
 
@@ -93,6 +97,8 @@ class Subscription:
                     return False
                 if page.next_iterator is None:
                     return True
+                if self._ports.clock.now() - self._began >= RENEW_AFTER_S:
+                    break
                 asked_at_s = self._wall_s()
         self._ended()
         return False
@@ -104,7 +110,7 @@ class Subscription:
             self._is_told = False
 
     def _ended(self) -> None:
-        """The service ended it: go on at once, unless it was so short that the next would be refused."""
+        """It is to be renewed, or the service ended it: at once, unless it was so short that the next would be refused."""
         if self._ports.clock.now() - self._began >= FIRM_S:
             self._failures = 0
             self._next_try = None
