@@ -44,8 +44,8 @@ CALM_S = 120.0
 
 KEYS = 24
 
-FAN_OUT = 0.25
-"""Of the seeds read by subscription."""
+FAN_OUT_EACH = 5
+"""So many seeds have one that reads by subscription."""
 
 
 class Fleet:
@@ -64,7 +64,7 @@ class Fleet:
         self.table = WatchedTable(loop, self.ledger)
         self.table.lost, self.table.fenced = self._check_trust, self._fenced
         self.stream = MemoryStream(ProcessClock(loop), chance.randint(1, 4))
-        self.fan_out = self._drawn_fan_out()
+        self.fan_out = self._fan_out()
         self.sink = WatchedSink(self.table, self.ledger, "stream", self.timing.call_timeout_s)
         self.tell: Callable[[str], None] = lambda _: None
         self._started = self._version = 0
@@ -75,9 +75,9 @@ class Fleet:
         self._is_calm = False
         patch(coordinator, "CALM_DURATIONS", chance.choice([0, 0, 1, 3]))
 
-    def _drawn_fan_out(self) -> MemoryFanOut | None:
-        """Some seeds read by subscription. By a chance of its own: the others are to stay what they were."""
-        if random.Random(f"{self.seed} fan-out").random() >= FAN_OUT:
+    def _fan_out(self) -> MemoryFanOut | None:
+        """Every fifth seed reads by subscription: nothing is drawn, so that the others stay what they were."""
+        if self.seed % FAN_OUT_EACH:
             return None
         return MemoryFanOut(self.stream, ProcessClock(self.loop), every_s=0.1 * self.unit_s)
 
