@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -185,6 +186,20 @@ async def test_while_there_is_no_room_no_subscription_is_kept_and_no_record_is_l
         assert not f.fan_out.open
         await f.until(f.all_written, within_s=2000)
         assert sorted(f.written) == list(range(20_000))
+
+
+async def test_what_was_trimmed_behind_an_open_subscription_is_a_loss_like_any_other():
+    """The next event begins behind the gap and says nothing of it."""
+    async with fleet(shards=1, retention_s=1800) as f:
+        f.fan_out = MemoryFanOut(f.stream, f.clock, every_s=1900, life_s=math.inf)
+        f.put(5)
+        worker = f.start()
+        await f.until(f.all_written)
+        f.put(5)
+        await asyncio.sleep(1850)
+        f.put(5)
+        await f.until(lambda: worker.observer.named("loss_found"), within_s=60)
+        assert len(f.calls) == 5
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])

@@ -79,7 +79,7 @@ class Fetcher:
                 self._iterator = None
             if self._subscription.is_due:
                 self._iterator = None  # what a subscription reads moves past it
-                ended = await self._subscription.read(self.reading.position, may_go_on, room)
+                ended = await self._subscription.read(self.reading.position, lambda: self._is_sound(may_go_on), room)
             else:
                 ended = await self.fetch_once()
 
@@ -100,6 +100,10 @@ class Fetcher:
         self._failures = 0
         self._keep(page, granted, asked_at_s)
         return page.next_iterator is None
+
+    def _is_sound(self, may_go_on: Callable[[], bool]) -> bool:
+        """Whether what a subscription sent follows what was read: behind records that were trimmed meanwhile it does not."""
+        return may_go_on() and not self._losses.is_overtaken(self.reading)
 
     async def _take_in_sent(self, page: Page, asked_at_s: float) -> None:
         """A page of a subscription is here already: it waits for room, and nothing more is read meanwhile."""
