@@ -141,7 +141,7 @@ def _turns(options: argparse.Namespace) -> Iterator[Turn]:
     """One of each mode, one of the stock loop, and so on while there are any left; the conditional loop once, it takes minutes."""
     for turn in range(max(options.rounds, options.stock_rounds)):
         if turn < options.rounds:
-            yield from (partial(consumers.headrace, kind=kind) for kind in consumers.MODES)
+            yield from (partial(consumers.headrace, kind=kind) for kind in consumers.MAIN)
         if turn < options.stock_rounds:
             yield consumers.stock
     if options.stock_rounds:
@@ -216,7 +216,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def _kinds() -> dict[str, consumers.Kind]:
-    return {kind.name: kind for kind in (*consumers.MODES, *consumers.HANDLERS[1:])}
+    return {kind.name: kind for kind in (*consumers.MAIN, *consumers.HANDLERS[1:])}
 
 
 def _add_size(parser: argparse.ArgumentParser, shards: int, records: int) -> None:

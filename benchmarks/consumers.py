@@ -51,6 +51,10 @@ PUT_STATES: Final = Kind("put, few keys", _STATES, differs=frozenset({"sk"}))
 LATEST: Final = Kind("latest, few keys", {**_STATES, "HEADRACE_SINK_MODE": "latest"}, differs=frozenset({"sk", ORDER}))
 MODES: Final = (PUT, INSERT, PUT_STATES, LATEST)
 
+FAN_OUT: Final = Kind("put, fan-out", {"HEADRACE_STREAM_CONSUMER": "fan-out"})
+MAIN: Final = (*MODES, FAN_OUT)
+"""What `make bench` compares."""
+
 RECORD_HANDLER: Final = Kind("record handler", {"HEADRACE_HANDLER": "benchmarks.handlers:of_record"})
 ASYNC_HANDLER: Final = Kind("async record handler", {"HEADRACE_HANDLER": "benchmarks.handlers:of_record_async"})
 BATCH_HANDLER: Final = Kind("batch handler", {"HEADRACE_HANDLER": "benchmarks.handlers:of_batch"})

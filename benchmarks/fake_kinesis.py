@@ -92,7 +92,7 @@ class FakeKinesis:
             {
                 "ShardId": _shard_id(shard),
                 "HashKeyRange": {"StartingHashKey": str(edges[shard]), "EndingHashKey": str(edges[shard + 1] - 1)},
-                "SequenceNumberRange": {"StartingSequenceNumber": str(self._sequence_number(shard, 0) - 1)},
+                "SequenceNumberRange": {"StartingSequenceNumber": str(self.sequence_number(shard, 0) - 1)},
             }
             for shard in range(count)
         ]
@@ -100,21 +100,25 @@ class FakeKinesis:
 
     def _iterator(self, request: dict[str, Any]) -> Body:
         shard = int(request["ShardId"].rpartition("-")[2])
-        match request["ShardIteratorType"]:
+        place = self.place(shard, request["ShardIteratorType"], request.get("StartingSequenceNumber"))
+        return [json.dumps({"ShardIterator": f"{shard}:{place}"}).encode()]
+
+    def place(self, shard: int, kind: str, sequence_number: str | None) -> int:
+        """How many records of the shard are before a position. Raises BadRequestError."""
+        match kind:
             case "TRIM_HORIZON":
-                place = 0
-            case "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER" as kind:
-                place = self._place(shard, int(request["StartingSequenceNumber"]), after=kind.startswith("AFTER"))
+                return 0
+            case "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER" if sequence_number is not None:
+                return self._place(shard, int(sequence_number), after=kind.startswith("AFTER"))
             case "LATEST":
-                place = self.workload.per_shard
+                return self.workload.per_shard
             case other:
                 raise BadRequestError("ValidationException", f"no iterator of type {other} here")
-        return [json.dumps({"ShardIterator": f"{shard}:{place}"}).encode()]
 
     def _place(self, shard: int, sequence_number: int, *, after: bool) -> int:
         wanted = sequence_number + after
         numbers = range(self.workload.per_shard)
-        place = bisect_right(numbers, wanted - 1, key=lambda index: self._sequence_number(shard, index))
+        place = bisect_right(numbers, wanted - 1, key=lambda index: self.sequence_number(shard, index))
         return int(place)
 
     def _get_records(self, request: dict[str, Any]) -> Body:
@@ -123,18 +127,24 @@ class FakeKinesis:
         last = min(first + request.get("Limit", MOST_RECORDS), first + MOST_RECORDS, per_shard)
         fitting = bisect_right(shard.sizes, shard.sizes[first] + MOST_BYTES) - 1
         last = min(last, max(fitting, first + 1), per_shard)
-        records = shard.text[shard.starts[first] : max(shard.starts[first], shard.starts[last] - 1)]
-        rest = f'],"NextShardIterator":"{number}:{last}","MillisBehindLatest":{self._behind_ms(number, last)}}}'
+        records = self.records(number, first, last)
+        rest = f'],"NextShardIterator":"{number}:{last}","MillisBehindLatest":{self.behind_ms(number, last)}}}'
         return [b'{"Records":[', records, rest.encode()]
 
-    def _behind_ms(self, shard: int, last: int) -> int:
+    def records(self, shard: int, first: int, last: int) -> memoryview:
+        """The text of these records, with commas between them."""
+        starts = self.shards[shard].starts
+        return self.shards[shard].text[starts[first] : max(starts[first], starts[last] - 1)]
+
+    def behind_ms(self, shard: int, last: int) -> int:
         """From the answer's last record to now, unless it is the newest there is."""
         per_shard = self.workload.per_shard
         if last >= per_shard:
             return 0
         return max(1, int(time() * 1000) - self.workload.arrival_ms(shard * per_shard + max(0, last - 1)))
 
-    def _sequence_number(self, shard: int, index: int) -> int:
+    def sequence_number(self, shard: int, index: int) -> int:
+        """Of the record at this place of the shard."""
         return self.workload.sequence_number(shard * self.workload.per_shard + index)
 
 

@@ -19,6 +19,7 @@ import psutil
 from benchmarks.consumers import Consumer
 from benchmarks.records import expected_item
 from benchmarks.stage import BenchError, Stage
+from benchmarks.tally import FIRST_READS
 
 LOOK_S: Final = 0.05
 SILENT_LOOKS: Final = 600
@@ -135,7 +136,7 @@ def _follow(stage: Stage, consumer: Consumer, running: Running, watch: Watch) ->
         if stats["distinct"] != seen:
             silent, seen = 0, stats["distinct"]
             watch(seen)
-        if not running.start_cpu_s and stats["requests"].get("GetRecords"):
+        if not running.start_cpu_s and not stats["requests"].keys().isdisjoint(FIRST_READS):
             running.note_start()
         if seen == stage.workload.total and not consumer.ends_by_itself:
             running.stop()

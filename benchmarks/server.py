@@ -24,6 +24,7 @@ from typing import Final, cast
 import uvloop
 
 from benchmarks.arrivals import ALL_PROCESSED, MOST_WRITES, NOTHING, Items, brings_items
+from benchmarks.fake_fan_out import Push, consumer
 from benchmarks.fake_intake import Intake, IntakeError
 from benchmarks.fake_kinesis import BadRequestError, Body, FakeKinesis
 from benchmarks.records import Size, Workload
@@ -79,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._missing = 0
         """Bytes that the request at the front of the buffer still lacks, as far as is known."""
+        self._push: Push | None = None
         self._upstream = Upstream(LOOPBACK, site.upstream_port, self._write, self._abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,6 +89,16 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
         self._upstream.close()
+        if self._push is not None:
+            self._push.close()
+
+    def pause_writing(self) -> None:
+        if self._push is not None:
+            self._push.pause()
+
+    def resume_writing(self) -> None:
+        if self._push is not None:
+            self._push.resume()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -131,7 +143,13 @@ class Connection(asyncio.Protocol):
 
     def _read(self, operation: str, body: bytes) -> None:
         try:
-            self._respond(200, self._site.kinesis.answer(operation, json.loads(body)))
+            match operation:
+                case "SubscribeToShard" if self._transport is not None:
+                    self._push = Push(self._site.kinesis, json.loads(body), self._transport)
+                case "DescribeStreamConsumer":
+                    self._respond(200, consumer())
+                case _:
+                    self._respond(200, self._site.kinesis.answer(operation, json.loads(body)))
         except BadRequestError as error:
             self._refuse(error)
 

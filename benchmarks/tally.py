@@ -13,6 +13,9 @@ from benchmarks.arrivals import Arrived, sample_of
 SAMPLE_EVERY: Final = 1009
 """Records whose item is kept whole, to be compared with what it should be."""
 
+FIRST_READS: Final = {"GetRecords", "SubscribeToShard"}
+"""What ends the start of a consumer."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -75,7 +78,7 @@ class Tally:
     def count_request(self, operation: str) -> None:
         """Any request, by the name of its operation."""
         self.requests[operation] += 1
-        if operation == "GetRecords" and not self.first_read:
+        if operation in FIRST_READS and not self.first_read:
             self.first_read = perf_counter()
 
     def stats(self) -> dict[str, Any]:

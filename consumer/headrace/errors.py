@@ -90,6 +90,10 @@ class IteratorExpired(Retryable):
     """The shard iterator is no longer valid: take a new one at the same position."""
 
 
+class SubscriptionTaken(Retryable):
+    """The shard was subscribed to less than 5 seconds ago, or its consumer is not active yet: read it another way meanwhile."""
+
+
 class Denied(AwsError):
     """The credentials lack a permission, or are invalid."""
 

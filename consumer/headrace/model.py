@@ -75,7 +75,7 @@ class Record(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One GetRecords answer.
+    """One GetRecords answer, or one event of a subscription (its `next_iterator` serves only to say that there is more).
 
     `next_iterator` is None once a closed shard has been read to its end; `children` are filled then. `size` is the
     decoded payload in bytes. `behind_s` is the source's own idea of the distance to the tip; some servers say 0 always.
@@ -86,6 +86,8 @@ class Page:
     behind_s: float
     size: int
     children: tuple[Shard, ...] = ()
+    continuation: int | None = None
+    """The sequence number that a subscription goes on behind, also where no records came; None of GetRecords."""
 
 
 @dataclass(frozen=True, slots=True)

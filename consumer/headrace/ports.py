@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
@@ -55,6 +56,25 @@ class Stream(Protocol):
 
     async def get_records(self, iterator: str, limit: int, shard: ShardId) -> Page:
         """At most `limit` (1 to 10,000) records. Raises IteratorExpired when the iterator is older than 5 minutes."""
+
+
+class FanOut(Protocol):
+    """Enhanced fan-out: the shards of one stream as one registered consumer is sent them."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the consumer is registered and active; until then there is nothing to subscribe as."""
+
+    def subscribe(
+        self, shard: ShardId, after: Checkpoint | TrimHorizon | AtTimestamp
+    ) -> AbstractAsyncContextManager[AsyncIterator[Page]]:
+        """A subscription of at most 5 minutes from just behind `after` on; leaving the context closes it at once.
+
+        Entering raises SubscriptionTaken within 5 s of another subscription's success (SubscribeToShard, API reference),
+        Throttled, Unavailable, Denied or NotFound. The pages end when the service ends the subscription, and a page
+        without `next_iterator` is the last of the shard. The next page raises Unavailable when none comes in time
+        (the service sends an empty one about every 5 s), and SubscriptionTaken when another subscription took over.
+        """
 
 
 class LeaseTable(Protocol):
@@ -292,3 +312,5 @@ class Ports:
     chance: Callable[[], float]
     aside: Aside
     nudge: Callable[[Sequence[str]], Awaitable[None]] = nobody
+    fan_out: FanOut | None = None
+    """None: shards are polled."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +55,15 @@ def test_a_page_with_records_moves_it_to_the_last_of_them_and_an_empty_one_to_th
     assert reading.position == Checkpoint.at(11)
     reading.took_in(page(NOW_S - 2), 10, NOW_S, RETENTION_S)
     assert reading.up_to_s == NOW_S - 2, "some servers say that nothing is behind, whatever there is"
+
+
+def test_an_event_says_where_to_go_on_also_where_no_records_came():
+    """A subscription is renewed behind what was looked through, not behind the last record."""
+    reading = Reading(lease(NOW_S - 1000))
+    reading.took_in(replace(page(NOW_S - 2), continuation=40), 10, NOW_S, RETENTION_S)
+    assert reading.position == Checkpoint.at(40)
+    reading.took_in(replace(page(), continuation=50), 0, NOW_S, RETENTION_S)
+    assert reading.position == Checkpoint.at(50)
 
 
 def test_a_reader_that_begins_at_the_edge_means_nothing_until_it_is_inside():

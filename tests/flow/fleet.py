@@ -26,6 +26,7 @@ from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, Update
 from headrace.testing.aside import SameLoop
 from headrace.testing.clock import LoopClock
 from headrace.testing.dead_letters import MemoryDeadLetters
+from headrace.testing.fan_out import MemoryFanOut
 from headrace.testing.lease_table import MemoryLeaseTable
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.sink import MemorySink
@@ -102,6 +103,7 @@ class Fleet:
     calls: list[Call] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(1))
+    fan_out: MemoryFanOut | None = None
     produced: int = 0
     look_s: float = 0.01
     """How often `until` looks, in virtual time: each look costs real time."""
@@ -137,6 +139,7 @@ class Fleet:
             chance=self.chance.random,
             aside=SameLoop(link),
             nudge=self._nudge,
+            fan_out=self.fan_out,
         )
         base = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING)
         whole = replace(base, shard=shard or ShardRules(retry=FAST_RETRY), **rules)

@@ -118,7 +118,6 @@ def test_each_setting_has_its_range(name, good, bad):
 @pytest.mark.parametrize(
     ("name", "value", "only"),
     [
-        ("STREAM_CONSUMER", "fan-out", "polling"),
         ("SINK_MODE", "transactional", "put, insert or latest"),
     ],
 )
@@ -134,6 +133,20 @@ def test_an_order_of_items_is_refused_where_the_mode_compares_none():
     assert "keeps the record's order" in problem(SINK_MODE="latest", SINK_ORDER_BY="recordOrder")
     assert settings(SINK_MODE="latest", SINK_ORDER_BY="at").sink.order_by == "at"
     assert settings(SINK_ORDER_ATTRIBUTE="recordOrder").sink.mode == "put"
+
+
+def test_a_consumer_has_a_name_of_its_own_only_where_it_is_read_through():
+    """And one that can be registered: an application's name may be longer than that of a consumer."""
+    fan_out = {"STREAM_CONSUMER": "fan-out"}
+    assert settings(**fan_out).stream.consumer_name is None
+    assert settings(**fan_out, STREAM_CONSUMER_NAME="readers.v2").stream.consumer_name == "readers.v2"
+    assert problem(**fan_out, STREAM_CONSUMER_NAME="a b").startswith(
+        "HEADRACE_STREAM_CONSUMER_NAME = 'a b': is not a name"
+    )
+    assert "has no effect with polling" in problem(STREAM_CONSUMER_NAME="readers")
+    settings(**fan_out, APPLICATION="x" * 128)
+    assert "is too long for that" in problem(**fan_out, APPLICATION="x" * 129)
+    settings(**fan_out, APPLICATION="x" * 129, STREAM_CONSUMER_NAME="readers")
 
 
 def test_a_table_has_one_use():

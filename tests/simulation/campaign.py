@@ -22,7 +22,7 @@ PORTION = 5
 KNOWN = (
     *("fences", "fences of running workers", "needless fences", "takes", "claims", "handoffs", "adoptions", "releases"),
     *("refused fences", "refused heartbeats of the fenced", "refused zombie writes"),
-    *("records settled", "records buried", "shards ended"),
+    *("records settled", "records buried", "shards ended", "subscriptions"),
 )
 """What is always told, even where there was none."""
 

@@ -24,12 +24,13 @@ from headrace.flow.workplace import ShardRules
 from headrace.model import Lease, Record, TrimHorizon, WorkerId
 from headrace.operations import Put
 from headrace.ports import Handler, Ports
+from headrace.testing.fan_out import MemoryFanOut
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.stream import MemoryStream
 from simulation.faults import FAULTS, Fault
 from simulation.ledger import Ledger, Violation
 from simulation.loop import BEGAN_S, OUTSIDE, VirtualLoop
-from simulation.network import View, Weather, Wire
+from simulation.network import Subscribing, View, Weather, Wire
 from simulation.patching import patch
 from simulation.process import LONGEST_END_S, HeartThread, Process, ProcessClock
 from simulation.reading import forget_rows, remember_rows
@@ -43,6 +44,9 @@ CALM_S = 120.0
 """How long the fleet then has to come to rest: several takeovers, and the retries of a long outage."""
 
 KEYS = 24
+
+FAN_OUT_EACH = 5
+"""So many seeds have one that reads by subscription."""
 
 
 class Fleet:
@@ -61,6 +65,7 @@ class Fleet:
         self.table = WatchedTable(loop, self.ledger)
         self.table.lost, self.table.fenced = self._check_trust, self._fenced
         self.stream = MemoryStream(ProcessClock(loop), chance.randint(1, 4))
+        self.fan_out = self._fan_out()
         self.sink = WatchedSink(self.table, self.ledger, "stream", self.timing.call_timeout_s)
         self.tell: Callable[[str], None] = lambda _: None
         self._started = self._version = 0
@@ -70,6 +75,12 @@ class Fleet:
         self._buried: set[int] = set()
         self._is_calm = False
         patch(coordinator, "CALM_DURATIONS", chance.choice([0, 0, 1, 3]))
+
+    def _fan_out(self) -> MemoryFanOut | None:
+        """Every fifth seed reads by subscription: nothing is drawn, so that the others stay what they were."""
+        if self.seed % FAN_OUT_EACH:
+            return None
+        return MemoryFanOut(self.stream, ProcessClock(self.loop), every_s=0.1 * self.unit_s)
 
     # --- the run -------------------------------------------------------------------------------------------------------
 
@@ -118,6 +129,7 @@ class Fleet:
             chance=process.chance.random,
             aside=HeartThread(self.loop, wire, process.heart),
             nudge=self._nudge,
+            fan_out=None if self.fan_out is None else Subscribing(self.fan_out, process.link),
         )
 
     def _rules(self, name: str) -> WorkerRules:
@@ -364,6 +376,7 @@ async def _play(seed: int, loop: VirtualLoop, tell: Callable[[str], None] | None
     except BaseExceptionGroup as group:
         raise _first(group) from group
     fleet.counts += fleet.table.counts
+    fleet.counts["subscriptions"] = 0 if fleet.fan_out is None else len(fleet.fan_out.subscribed)
     fleet.counts["records settled"] = len(fleet.ledger.settled)
     fleet.counts["records buried"] = len(fleet._buried)
     return fleet

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from headrace.core import membership
 from headrace.errors import AwsError, Throttled, Unavailable
-from headrace.model import ShardId, WorkerId
+from headrace.model import Page, ShardId, WorkerId
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
+from headrace.testing.fan_out import MemoryFanOut
 from headrace.testing.stream import MemoryStream
 from simulation.loop import OUTSIDE, VirtualLoop
 from simulation.table import WatchedTable
@@ -211,8 +213,32 @@ class View:
         return await self._stream.get_records(iterator, limit, shard)
 
     async def _pass(self) -> None:
-        link = self._link
-        if link.weather.blind or not link.is_up:
-            await asyncio.sleep(1.0)
-            raise Unavailable("kinesis cannot be reached")
-        await asyncio.sleep(link.chance.uniform(0.001, 0.03))
+        await _reach_kinesis(self._link)
+
+
+class Subscribing:
+    """One worker's way to the subscriptions."""
+
+    is_open = True
+
+    def __init__(self, fan_out: MemoryFanOut, link: Link) -> None:
+        self._fan_out = fan_out
+        self._link = link
+
+    @asynccontextmanager
+    async def subscribe(self, shard: ShardId, after: Any) -> AsyncIterator[AsyncIterator[Page]]:
+        await _reach_kinesis(self._link)
+        async with self._fan_out.subscribe(shard, after) as pages:
+            yield self._arriving(pages)
+
+    async def _arriving(self, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
+        async for page in pages:
+            await _reach_kinesis(self._link)
+            yield page
+
+
+async def _reach_kinesis(link: Link) -> None:
+    if link.weather.blind or not link.is_up:
+        await asyncio.sleep(1.0)
+        raise Unavailable("kinesis cannot be reached")
+    await asyncio.sleep(link.chance.uniform(0.001, 0.03))

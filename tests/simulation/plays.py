@@ -18,7 +18,16 @@ QUARTER = SEEDS // 4
 """A file of tests has one: both processes of a test run get their share."""
 
 
-FOLLOWS = ("fences", "takes", "claims", "handoffs", "adoptions", "refused heartbeats of the fenced", "records buried")
+FOLLOWS = (
+    "fences",
+    "takes",
+    "claims",
+    "handoffs",
+    "adoptions",
+    "refused heartbeats of the fenced",
+    "records buried",
+    "subscriptions",
+)
 """What a quarter without would say little about."""
 
 

@@ -69,12 +69,13 @@ class WireChild(msgspec.Struct, gc=False):
 
 
 class WirePage(msgspec.Struct, gc=False):
-    """GetRecords' answer. `Records` must be there: an answer without it would else look like the end of the shard."""
+    """GetRecords' answer, or SubscribeToShardEvent. `Records` must be there: an answer without it would else look like the end of the shard."""
 
     records: list[WireRecord] = msgspec.field(name="Records")
     next_iterator: str | None = msgspec.field(name="NextShardIterator", default=None)
     behind_ms: float | None = msgspec.field(name="MillisBehindLatest", default=None)
     children: list[WireChild] | None = msgspec.field(name="ChildShards", default=None)
+    continuation: str | None = msgspec.field(name="ContinuationSequenceNumber", default=None)
 
 
 _decode = msgspec.json.Decoder(WirePage, strict=False).decode
@@ -127,49 +128,62 @@ class KinesisStream:
 
     async def iterator(self, shard: ShardId, after: Checkpoint | TrimHorizon | AtTimestamp) -> str:
         """GetShardIterator. Behind a record inside a KPL aggregate the aggregate is read again: it is not done yet."""
+        kind, where = await self.start(after)
+        if "SequenceNumber" in where:
+            where = {"StartingSequenceNumber": where["SequenceNumber"]}
+        with translated("kinesis", "GetShardIterator"):
+            answer = await self._client.get_shard_iterator(
+                ShardId=shard, ShardIteratorType=kind, **where, **self._address
+            )
+        return answer["ShardIterator"]
+
+    async def start(self, after: Checkpoint | TrimHorizon | AtTimestamp) -> tuple[Any, dict[str, Any]]:
+        """The type of a starting position, and what goes with it under the names of StartingPosition."""
         if self._digits is None:
             await self.list_shards()
-        start = self._start(after)
-        with translated("kinesis", "GetShardIterator"):
-            answer = await self._client.get_shard_iterator(ShardId=shard, **start, **self._address)
-        return answer["ShardIterator"]
+        return self._start(after)
 
     async def get_records(self, iterator: str, limit: int, shard: ShardId) -> Page:
         """GetRecords. A page that cannot be read whole raises Unavailable: no record of it is passed over."""
         with translated("kinesis", "GetRecords"):
             answer = await self._client.get_records(ShardIterator=iterator, Limit=limit, **self._arn)
-        page = self._decode(cast("Mapping[str, bytes]", answer)[BODY], shard)
+        return self.page(cast("Mapping[str, bytes]", answer)[BODY], shard)
+
+    def page(self, body: bytes | memoryview, shard: ShardId) -> Page:
+        """An answer of GetRecords, or an event of SubscribeToShard, out of its JSON text."""
+        page = self._decode(body, shard)
         size = 0
         for record in page.records:
             record.shard_id = shard
             size += len(record.data)
         return Page(
             records=cast("list[Record]", page.records),
-            next_iterator=page.next_iterator,
+            next_iterator=page.next_iterator or page.continuation,
             behind_s=(page.behind_ms or 0.0) / 1000.0,
             size=size,
             children=tuple(child.shard() for child in page.children or ()),
+            continuation=None if page.continuation is None else int(page.continuation),
         )
 
     @property
     def _address(self) -> dict[str, Any]:
         return {"StreamName": self._name, **self._arn}
 
-    def _start(self, after: Checkpoint | TrimHorizon | AtTimestamp) -> dict[str, Any]:
+    def _start(self, after: Checkpoint | TrimHorizon | AtTimestamp) -> tuple[str, dict[str, Any]]:
         match after:
             case AtTimestamp(instant):
-                return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": instant.astimezone(UTC)}
+                return "AT_TIMESTAMP", {"Timestamp": instant.astimezone(UTC)}
             case Checkpoint(rank=0, sequence_number=number, sub_sequence_number=sub):
                 kind = "AFTER_SEQUENCE_NUMBER" if sub < 0 else "AT_SEQUENCE_NUMBER"
-                return {"ShardIteratorType": kind, "StartingSequenceNumber": f"{number:0{self._digits or 1}d}"}
+                return kind, {"SequenceNumber": f"{number:0{self._digits or 1}d}"}
             case _ if after == SHARD_END:
                 raise ValueError("there is nothing to read behind the end of a shard")
             case _:
-                return {"ShardIteratorType": "TRIM_HORIZON"}
+                return "TRIM_HORIZON", {}
 
-    def _decode(self, body: bytes, shard: ShardId) -> WirePage:
+    def _decode(self, body: bytes | memoryview, shard: ShardId) -> WirePage:
         if self._digits:
-            body = _zeros.sub(rb"\1", body)
+            body = _zeros.sub(rb"\1", bytes(body))
         try:
             return _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

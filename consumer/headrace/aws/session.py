@@ -118,14 +118,16 @@ async def lease_client(clients: Clients) -> AsyncIterator[DynamoDBClient]:
 
 
 @asynccontextmanager
-async def open_client(clients: Clients, service: str, region: str | None = None) -> AsyncIterator[Any]:
+async def open_client(
+    clients: Clients, service: str, region: str | None = None, connections: int = CONNECTIONS
+) -> AsyncIterator[Any]:
     """An ordinary client of another service, for as long as the context lasts; its calls are sent once.
 
     `region` is that of the other clients unless it is given.
     """
     with _settings_of_botocore():
         where = region or clients.dynamodb.meta.region_name
-        client = clients.session.create_client(service, region_name=where, config=_config(READ_S, 1))  # type: ignore[call-overload]
+        client = clients.session.create_client(service, region_name=where, config=_config(READ_S, 1, connections))  # type: ignore[call-overload]
     async with client as opened:
         yield opened
 
@@ -164,12 +166,12 @@ def _settings_of_botocore() -> Iterator[None]:
         raise SettingsError("AWS_ENDPOINT_URL", None, _text(error), mend) from error
 
 
-def _config(read_s: float, tries: int) -> AioConfig:
+def _config(read_s: float, tries: int, connections: int = CONNECTIONS) -> AioConfig:
     return AioConfig(
         connect_timeout=CONNECT_S,
         read_timeout=read_s,
         retries={"mode": "standard", "total_max_attempts": tries},
-        max_pool_connections=CONNECTIONS,
+        max_pool_connections=connections,
         # botocore makes this text anew for every request otherwise: 13-17 % of a small call
         user_agent=f"headrace/{headrace.__version__}",
     )

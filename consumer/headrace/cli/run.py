@@ -24,6 +24,7 @@ from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
 from headrace.aws.session import aws_clients
 from headrace.cli import parts
 from headrace.cli.child import ORPHANED, stop_with_parent
+from headrace.cli.fan_out import open_fan_out
 from headrace.cli.parts import CHANCE
 from headrace.core.answers import Reports
 from headrace.core.batching import BatchRules
@@ -100,6 +101,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
             parts.open_sink(clients, settings, clock) as sink,
             parts.open_dead_letters(clients, settings) as dead_letters,
             open_nudges() as nudges,
+            open_fan_out(clients, settings, stream, description.arn) as fan_out,
         ):
             lease_table = settings.lease.table
             ports = Ports(
@@ -113,6 +115,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 chance=CHANCE,
                 aside=OwnThread(lambda: open_lease_table(clients, lease_table)),
                 nudge=nudges.send,
+                fan_out=fan_out,
             )
             worker = Worker(ports, _worker_rules(settings, description, handler))
             answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged)

@@ -52,6 +52,8 @@ class Reading:
             self.up_to_s = last.arrival_s
         else:
             self.up_to_s = wall_s - page.behind_s
+        if page.continuation is not None:
+            self._position = Checkpoint.at(page.continuation)
         if self.up_to_s - (wall_s - retention_s) > retention_s * INSIDE:
             self._is_inside = True
 

@@ -50,8 +50,13 @@ class StreamSettings(Group):
     starting_position: Annotated[StartPosition, PlainValidator(units.start_position)] = TrimHorizon()
     """Where the application begins at its first start: TRIM_HORIZON (oldest record), LATEST (what arrives from then on) or an ISO 8601 instant. Shards that appear later are read from their beginning. Losing nothing is the default."""
 
-    consumer: Annotated[str, BeforeValidator(units.choice("polling", planned=("fan-out",)))] = "polling"
-    """How shards are read: polling (GetRecords; no charge, 2 MB/s per shard shared by all consumers)."""
+    consumer: Annotated[str, BeforeValidator(units.choice("polling", "fan-out"))] = "polling"
+    """How shards are read: polling (GetRecords; no charge, 2 MB/s per shard shared by all consumers) or fan-out (SubscribeToShard: 2 MB/s per shard for this application alone and records as they arrive, charged by shard hour and GB). Where it cannot subscribe, fan-out polls meanwhile."""
+
+    consumer_name: Annotated[
+        Annotated[str, BeforeValidator(texts.consumer_name)] | None, BeforeValidator(texts.or_none)
+    ] = None
+    """The stream consumer that fan-out reads as, named after the application unless set. Registered at the start unless it exists, never deregistered; no other reader may share it."""
 
     on_loss: Annotated[LossPolicy, PlainValidator(units.choice(*LossPolicy))] = LossPolicy.HALT
     """What to do where records or their order may be lost: unread records that outlived the retention, a shard or the stream gone, a stream created anew, or one that ignores partition keys (RecordDistributionStrategy AUTO). halt: such a shard is held and not read, such a stream ends the worker, until somebody decides. continue: it is logged and counted, and the worker goes on with what is left."""

@@ -147,6 +147,7 @@ def group_names() -> list[str]:
 
 def conflicts(settings: Settings) -> Iterator[Problem]:
     """What does not fit together, in the order of the model."""
+    yield from _consumer_conflicts(settings)
     yield from _handler_conflicts(settings)
     yield from _item_conflicts(settings)
     yield from _table_conflicts(settings)
@@ -157,6 +158,9 @@ def conflicts(settings: Settings) -> Iterator[Problem]:
         yield Problem(("lease", "duration"), f"gives no safe lease: {error}", "Choose a longer lease.duration")
 
 
+LONGEST_CONSUMER: Final = 128
+"""Kinesis API reference, RegisterStreamConsumer."""
+
 _HANDLER_ONLY: Final = (
     "handler_kind",
     "handler_name",
@@ -165,6 +169,15 @@ _HANDLER_ONLY: Final = (
     "handler_threads",
     "handler_memory",
 )
+
+
+def _consumer_conflicts(settings: Settings) -> Iterator[Problem]:
+    stream = settings.stream
+    if stream.consumer == "polling" and stream.consumer_name is not None:
+        yield Problem(("stream", "consumer_name"), "has no effect with polling", "Set stream.consumer to fan-out, or remove it")  # fmt: skip
+    if stream.consumer == "fan-out" and stream.consumer_name is None and len(settings.application) > LONGEST_CONSUMER:
+        problem = "registers a stream consumer named after the application, whose name is too long for that"
+        yield Problem(("stream", "consumer"), problem, f"Set stream.consumer_name to at most {LONGEST_CONSUMER} characters")  # fmt: skip
 
 
 def _handler_conflicts(settings: Settings) -> Iterator[Problem]:

@@ -20,6 +20,9 @@ _STREAM: Final = re.compile(
 )
 """Kinesis API reference, CreateStream and StreamARN."""
 
+_CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+"""Kinesis API reference, RegisterStreamConsumer."""
+
 _WORKER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """Printable without quoting in a table row, a log line and a label."""
 
@@ -84,6 +87,12 @@ def application(value: object) -> str:
 def stream_name(value: object) -> str:
     """The name or ARN of a stream."""
     return _matching(_STREAM, value, "is neither a stream name nor a stream ARN", "Use the stream's name, or arn:aws:kinesis:REGION:ACCOUNT:stream/NAME")  # fmt: skip
+
+
+def consumer_name(value: object) -> str:
+    """The name of a stream consumer (Kinesis API reference, RegisterStreamConsumer)."""
+    mend = "Use 1 to 128 letters, digits, '_', '-' and '.'"
+    return _matching(_CONSUMER, value, "is not a name for a stream consumer", mend)
 
 
 def worker_id(value: object) -> str:

@@ -11,6 +11,7 @@ import hashlib
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final, Literal, TypeAlias
@@ -136,6 +137,23 @@ class MemoryStream:
         if self.enforce_limits:
             log.served(now, page.size)
         return page
+
+    # --- for a subscription ---
+
+    def position(self, shard: ShardId, after: Checkpoint | TrimHorizon | AtTimestamp) -> int:
+        """The number of the last record before a subscription that starts there; 0 if there is none."""
+        return self._position(self._get(shard), after)
+
+    def event(self, shard: ShardId, after: int) -> Page:
+        """What a subscription is sent behind the number `after`, without the limits of GetRecords."""
+        log = self._get(shard)
+        log.trim(self._horizon_s())
+        page = self._page(log, after, PAGE_RECORDS)
+        if page.next_iterator is None:
+            return page
+        tip = max(after, log.number(log.appended, int(self._now_s())))
+        reached = page.records[-1].sequence_number if page.records else tip
+        return replace(page, continuation=reached)
 
     def _page(self, log: ShardLog, after: int, limit: int) -> Page:
         records, size, following = log.cut(after, limit)

@@ -1,4 +1,4 @@
-"""The reading side of one shard: iterator, pace, and what to do when a call fails."""
+"""The reading side of one shard: by subscription where there is one, else by polling with its iterator, pace and failures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from headrace.core.reading import Reading
 from headrace.errors import AwsError, Denied, IteratorExpired, NotFound, Retryable, Throttled
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.persist import AWS_BACKOFF, HOPELESS_BACKOFF
+from headrace.flow.shard.subscription import Subscription
+from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.loss import Loss
-from headrace.model import Lease, Page, Record, Shard
+from headrace.model import Page, Record, Shard
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +42,7 @@ class Fetcher:
 
     def __init__(
         self,
-        lease: Lease,
+        term: Term,
         place: Workplace,
         take_in: Callable[[list[Record]], None],
         at_the_tip: Callable[[], None],
@@ -48,6 +50,7 @@ class Fetcher:
         self.held = 0
         """Bytes of this shard's records in memory."""
         self.children: tuple[Shard, ...] = ()
+        lease = term.lease
         self.reading = Reading(lease)
         self.halted: Loss | None = None
         """Why it is held and not read, if it is."""
@@ -61,18 +64,24 @@ class Fetcher:
         self._at_the_tip = at_the_tip
         self._iterator: str | None = None
         self._failures = 0
+        self._subscription = Subscription(term, place, self._take_in_sent)
 
     async def run(self, may_go_on: Callable[[], bool], room: asyncio.Event) -> None:
         """Fetch until the end of the shard. `room` is set while more records may be taken in."""
         ended = False
         while not ended and may_go_on():
             await room.wait()
-            await self._keep_pace()
+            if not self._subscription.is_due:
+                await self._keep_pace()
             if self._losses.is_overtaken(self.reading):
                 await self._lose(Loss.RECORDS_TRIMMED)
                 self.reading.begin_anew()
                 self._iterator = None
-            ended = await self.fetch_once()
+            if self._subscription.is_due:
+                self._iterator = None  # what a subscription reads moves past it
+                ended = await self._subscription.read(self.reading.position, lambda: self._is_sound(may_go_on), room)
+            else:
+                ended = await self.fetch_once()
 
     async def fetch_once(self) -> bool:
         """One GetRecords call, whatever becomes of it; True once the end of the shard has been read."""
@@ -89,6 +98,21 @@ class Fetcher:
             self.let_go(granted)
             raise
         self._failures = 0
+        self._keep(page, granted, asked_at_s)
+        return page.next_iterator is None
+
+    def _is_sound(self, may_go_on: Callable[[], bool]) -> bool:
+        """Whether what a subscription sent follows what was read: behind records that were trimmed meanwhile it does not."""
+        return may_go_on() and not self._losses.is_overtaken(self.reading)
+
+    async def _take_in_sent(self, page: Page, asked_at_s: float) -> None:
+        """A page of a subscription is here already: it waits for room, and nothing more is read meanwhile."""
+        granted = await self._budget.reserve(self.held, page.size + RECORD_OVERHEAD * len(page.records))
+        self.held += granted
+        self._keep(page, granted, asked_at_s)
+
+    def _keep(self, page: Page, granted: int, asked_at_s: float) -> None:
+        """The page takes what it needs of the `granted` bytes."""
         records, size = page.records, page.size
         if self._expansion is not None and (found := self._expansion.of(records)) is not records:
             records, size = found, sum(len(record.data) for record in found)
@@ -96,7 +120,6 @@ class Fetcher:
         taken = size + RECORD_OVERHEAD * len(records)
         self.let_go(granted - taken)
         self._accept(page, taken, asked_at_s, records)
-        return page.next_iterator is None
 
     def let_go(self, amount: int) -> None:
         """Records of this many bytes are no longer held."""
@@ -121,7 +144,7 @@ class Fetcher:
         if not self.reading.has_begun:
             log.info("reading_began", shard=self._shard, records=len(page.records))
         self.reading.took_in(page, taken, asked_at_s, self._losses.description.retention_s)
-        self._iterator = page.next_iterator
+        self._iterator = page.next_iterator if page.continuation is None else None
         self.children = page.children
         self._ports.observer.page_fetched(self._shard, len(page.records), page.size)
         if records:

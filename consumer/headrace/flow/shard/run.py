@@ -49,7 +49,7 @@ class ShardRun:
         ports, lease = place.ports, term.lease
         self._tracker = Tracker(lease.checkpoint)
         self._marked = lease.checkpoint
-        self._fetcher = Fetcher(lease, place, self._take_in, self._at_the_tip)
+        self._fetcher = Fetcher(term, place, self._take_in, self._at_the_tip)
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         self._parked = Parked(term, place.label, ports, is_wanted=place.rules.parks_keys)
         burial = Burial(place.me, place.losses.description, term, ports, self._parked)

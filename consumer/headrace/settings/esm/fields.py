@@ -56,7 +56,7 @@ def _source(field: str, value: Any, _: Document) -> Iterator[Line]:
     found = arns.source(_text(value))
     yield Line(field, value, ("stream", "name"), found.arn, f"run it with AWS_REGION={found.region}")
     if found.consumer is not None:
-        remark = f"the mapping reads through the consumer {found.consumer} (enhanced fan-out)"
+        remark = f"the mapping reads through the consumer {found.consumer} (enhanced fan-out); headrace registers one of its own"
         instead = "Put the stream's ARN in its place to poll the stream"
         yield Line(field, value, ("stream", "consumer"), "fan-out", remark, instead)
 
