@@ -84,6 +84,24 @@ class Ask:
     lease: Lease
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A lease in this worker's hands is no longer: its row shows a later epoch than the one it is held under."""
+
+    shard: ShardId
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Give a lease up in peace: an operator paused the shard or the fleet, or wants this worker empty."""
+
+    shard: ShardId
+    epoch: int
+
+
+Order: TypeAlias = Drop | Rest
+
 Action: TypeAlias = Fence | Tombstone | Claim | Take | Adopt | Ask
 
 
@@ -93,7 +111,8 @@ class Fleet:
 
     `held` are the leases in its hands, or asked for; `overdue` the orphans that their planned owner did not take in
     time; `silent` the workers not heard of for the lease duration, with the last counter seen of each. `calm` means that
-    nobody came or went lately, so that loads are worth evening out.
+    nobody came or went lately, so that loads are worth evening out. `epochs` are those under which this worker holds
+    leases; `paused` tells that an operator paused the whole application.
     """
 
     me: WorkerId
@@ -103,6 +122,8 @@ class Fleet:
     overdue: frozenset[ShardId] = frozenset()
     silent: Mapping[WorkerId, int] = field(default_factory=dict)
     calm: bool = False
+    epochs: Mapping[ShardId, int] = field(default_factory=dict)
+    paused: bool = False
 
 
 def plan(fleet: Fleet) -> list[Action]:
@@ -110,9 +131,23 @@ def plan(fleet: Fleet) -> list[Action]:
     return [*_fences(fleet), *_acquisitions(fleet), *_requests(fleet)]
 
 
+def orders(fleet: Fleet) -> list[Order]:
+    """What this worker has to let go of because the rows say so, whatever it would plan."""
+    found: list[Order] = []
+    for shard, epoch in fleet.epochs.items():
+        lease = fleet.leases.get(shard)
+        if lease is None:
+            continue
+        if lease.epoch > epoch:
+            found.append(Drop(shard, epoch))
+        elif _rests(lease, fleet) or _is_drained(fleet):
+            found.append(Rest(shard, epoch))
+    return found
+
+
 def orphans(fleet: Fleet) -> list[Lease]:
     """Leases that may be read and that no living worker owns, in an order all workers share."""
-    startable = (lease for lease in fleet.leases.values() if not lease.done and not lease.pending)
+    startable = (x for x in fleet.leases.values() if not (x.done or x.pending or _rests(x, fleet)))
     return sorted((lease for lease in startable if _orphaned(lease, fleet)), key=lambda lease: lease.shard_id)
 
 
@@ -164,7 +199,7 @@ def _acquisitions(fleet: Fleet) -> list[Action]:
     actions: list[Action] = [
         Adopt(lease)
         for lease in fleet.leases.values()
-        if lease.owner == fleet.me and lease.shard_id not in fleet.held and not lease.done
+        if lease.owner == fleet.me and lease.shard_id not in fleet.held and _may_adopt(lease, fleet)
     ]
     given = shares(fleet)
     mine = [o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or _may_help_out(o, fleet)]
@@ -179,8 +214,24 @@ def _may_help_out(lease: Lease, fleet: Fleet) -> bool:
     return lease.shard_id in fleet.overdue and fleet.me != lease.shunned_by
 
 
+def _may_adopt(lease: Lease, fleet: Fleet) -> bool:
+    return not (lease.done or lease.pending or _rests(lease, fleet))
+
+
+def _rests(lease: Lease, fleet: Fleet) -> bool:
+    """Whether an operator wants nobody to read it."""
+    return fleet.paused or lease.paused_by is not None
+
+
+def _is_drained(fleet: Fleet) -> bool:
+    me = fleet.workers.get(fleet.me)
+    return me is not None and me.drained_by is not None
+
+
 def _room(fleet: Fleet, adopted: list[Action]) -> int | None:
     """How many more leases this worker may hold; None for any number."""
+    if _is_drained(fleet):
+        return 0
     me = fleet.workers.get(fleet.me)
     if me is None or me.maximum is None:
         return None
@@ -253,7 +304,7 @@ def _orphaned(lease: Lease, fleet: Fleet) -> bool:
 
 
 def _takes_part(worker: WorkerRow, fleet: Fleet) -> bool:
-    return worker.state == LIVE and worker.worker_id not in fleet.silent
+    return worker.state == LIVE and worker.drained_by is None and worker.worker_id not in fleet.silent
 
 
 def _rendezvous(shard: ShardId, worker: WorkerId) -> bytes:

@@ -220,7 +220,8 @@ def forget(stream: str, lease: Lease) -> DeleteRow:
 
 def _own(stream: str, lease: Lease, me: WorkerId, conditions: tuple[Condition, ...]) -> UpdateRow:
     taken: dict[str, Value] = {"own": me, "ep": lease.epoch + 1}
-    return UpdateRow(lease_key(stream, lease.shard_id), conditions, taken, remove=("want", "shun"))
+    unless_paused = (*conditions, Absent("paused"))
+    return UpdateRow(lease_key(stream, lease.shard_id), unless_paused, taken, remove=("want", "shun"))
 
 
 def _owned(owner: WorkerId, epoch: int) -> tuple[Condition, ...]:

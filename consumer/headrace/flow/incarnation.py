@@ -80,7 +80,7 @@ class Incarnation:
         self._discovery = discovery
         self._losses = losses
         self.trust = Trust(ports.clock, rules.timing)
-        self._holdings = Holdings(self.trust, ports.observer, self._open)
+        self._holdings = Holdings(self.trust, ports.observer, self._open, self._drop, self._rest)
         counterparts = Counterparts(self._spawn, self._is_moving, self._pass_on)
         self._handoffs = Handoffs(self.me, discovery.label, ports, self._holdings, counterparts)
         self._coordinator = Coordinator(
@@ -189,6 +189,15 @@ class Incarnation:
     def _pass_on(self, term: Term, heir: WorkerId) -> None:
         if (run := self._runs.get(term)) is not None:
             run.stop(heir)
+
+    def _drop(self, term: Term) -> None:
+        if (run := self._runs.get(term)) is not None:
+            run.drop()
+
+    def _rest(self, term: Term) -> None:
+        if (run := self._runs.get(term)) is not None and not run.is_asked_to_end:
+            log.info("lease_rests", shard=term.lease.shard_id, epoch=term.epoch)
+            run.stop()
 
     def _is_moving(self, worker: WorkerId) -> bool:
         return self._coordinator.is_moving(worker)

@@ -44,7 +44,7 @@ class AsyncDelivery:
         self._term = term
         self._ports = place.ports
         self._rules = place.rules.retry
-        self._sieve = Sieve(term.lease.shard_id, place)
+        self._sieve = Sieve(term.lease, place)
         self._settlement = settlement
         self._parked = settlement.parked
         self._outbox = Outbox(term, place.ports.sink, place.in_flight, settlement)

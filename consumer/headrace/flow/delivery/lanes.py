@@ -32,7 +32,7 @@ class BatchDelivery:
         self._shard = term.lease.shard_id
         self._clock = place.ports.clock
         self._wake = wake
-        self._intake = Intake(self._shard, place, settlement, handler)
+        self._intake = Intake(term.lease, place, settlement, handler)
         rules = place.rules
         self._parks_keys = rules.parks_keys
         self._lanes: list[Lane[Taken]] = [Lane(rules.batch, self._intake.limit) for _ in range(rules.lanes.count)]

@@ -71,7 +71,7 @@ class RecordDelivery:
         self._ports = place.ports
         self._handler = handler
         self._rules = place.rules.retry
-        self._sieve = Sieve(term.lease.shard_id, place)
+        self._sieve = Sieve(term.lease, place)
         self._tracker = tracker
         self._burial = burial
         self._parked = burial.parked

@@ -48,7 +48,7 @@ class WindowedDelivery:
         self._place = place
         self._wake = wake
         self._read_up_to_s = read_up_to_s
-        self._intake = Intake(term.lease.shard_id, place, settlement, handler)
+        self._intake = Intake(term.lease, place, settlement, handler)
         self._lane: Lane[Taken] = Lane(place.rules.batch, self._intake.limit)
         self._windows = Windows(term.lease.shard_id, int(place.rules.lanes.tumbling_s))
         self._carrier = StateCarrier(self._windows)

@@ -41,6 +41,7 @@ class ShardRun:
         self._place = place
         self._farewell = Farewell(place.rules.drain_s)
         self._ended = False
+        self._dropped = asyncio.Event()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -66,6 +67,11 @@ class ShardRun:
     def is_reading(self) -> bool:
         """Whether it was neither asked to stop nor is held."""
         return not self._farewell.is_asked and self._fetcher.halted is None
+
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether it finishes what is in flight and begins nothing more."""
+        return self._farewell.is_asked
 
     async def run(self) -> None:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
@@ -93,6 +99,11 @@ class ShardRun:
         """Ask for a graceful end, after which other workers go first: this one gets nowhere."""
         self._farewell.ask(shun=True)
         self._wake.set()
+
+    def drop(self) -> None:
+        """The lease is under another epoch: no call may start any more, and the run ends at once as one that lost it."""
+        self._term.end()
+        self._dropped.set()
 
     def status(self) -> ShardStatus:
         """What it is doing at this moment."""
@@ -131,6 +142,7 @@ class ShardRun:
                     tasks.create_task(self._fetch(), name=f"{shard}-fetch"),
                     tasks.create_task(self._delivery.settle(), name=f"{shard}-settle"),
                     tasks.create_task(checkpoints, name=f"{shard}-checkpoint"),
+                    tasks.create_task(self._until_dropped(), name=f"{shard}-watch"),
                 ]
                 await asyncio.sleep(0)  # they begin before anything is delivered
                 await self._deliver_all()
@@ -145,6 +157,10 @@ class ShardRun:
         if self._farewell.is_overdue:
             # No call starts since the term ended; after this long none is under way, and another may own the shard.
             await asyncio.sleep(rules.call_timeout_s)
+
+    async def _until_dropped(self) -> None:
+        await self._dropped.wait()
+        raise LeaseLost(f"{self.shard}: its row shows a later epoch")
 
     async def _fetch(self) -> None:
         await self._fetcher.run(lambda: not self._farewell.is_asked, self._room)
