@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from itertools import pairwise
 
 import pytest
 from flow.fleet import Fleet, fleet, put_item
 
-from headrace.core import audit, lease_rows, leases, membership, operator_rows
+from headrace.core import audit, leases, membership, operator_rows
 from headrace.core.pacing import PaceRules
 from headrace.core.seeking import Rereads, Skips, Stays, Unknown
 from headrace.core.verdict import SKIPPED_BY_OPERATOR, RetryRules
@@ -23,7 +22,7 @@ from headrace.ports import nobody
 
 pytestmark = pytest.mark.looptime
 
-QUICK = ShardRules(pace=PaceRules(0.2), checkpoint_interval_s=0.2)
+QUICK = ShardRules(pace=PaceRules(0.4), checkpoint_interval_s=0.2)
 
 
 def desk(f: Fleet, *, by: str = "ada", why: str = "a test", deaf: bool = False) -> Desk:
@@ -66,14 +65,16 @@ async def test_a_seek_on_a_running_fleet_of_three_rereads_one_shard_and_no_other
         began = f.clock.now()
         planned, done = await sought(f, target, TrimHorizon())
         f.put(60, keys=60)
-        first = [log for log in f.stream._logs[target].records][0]
+        first = f.stream._logs[target].records[0]
         await f.until(lambda: any(call.record.sequence_number == first.sequence_number for call in f.calls))
 
         assert f.clock.now() - began < 2
         assert isinstance(planned.effect, Rereads)
         assert done.lease.epoch == before[target].epoch + 2
         assert done.lease.owner == before[target].owner
-        await f.until(lambda: len([c for c in f.calls if c.record.shard_id == target]) >= len(f.stream._logs[target].records))
+        await f.until(
+            lambda: len([c for c in f.calls if c.record.shard_id == target]) >= len(f.stream._logs[target].records)
+        )
         numbers = [c.record.sequence_number for c in f.calls if c.record.shard_id == target]
         assert numbers[: len(set(numbers))] == sorted(set(numbers)), "it is read from there, in order, once"
         await f.until(f.last_checkpoints_reached)
@@ -91,7 +92,9 @@ async def test_nothing_is_written_under_the_old_epoch_once_a_shard_was_moved():
         (lease,) = f.leases().values()
         await sought(f, lease.shard_id, TrimHorizon())
 
-        late = leases.checkpoint("stream", lease.shard_id, lease.owner, lease.epoch, leases.Progress(lease.checkpoint, 0))
+        late = leases.checkpoint(
+            "stream", lease.shard_id, lease.owner, lease.epoch, leases.Progress(lease.checkpoint, 0)
+        )
         refused = await f.table.apply(late)
 
         assert type(refused).__name__ == "Refused"

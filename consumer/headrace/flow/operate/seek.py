@@ -11,7 +11,7 @@ from typing import Final
 from headrace.core import operator_rows
 from headrace.core.reading import Reading
 from headrace.core.seeking import Effect, Seen, Unknown, effect_of, place_of, up_to_s, words
-from headrace.errors import AwsError, Retryable
+from headrace.errors import AwsError, Retryable, Unavailable
 from headrace.flow.operate.desk import ActRefused, Desk
 from headrace.model import (
     AtSequence,
@@ -19,6 +19,7 @@ from headrace.model import (
     Checkpoint,
     Latest,
     Lease,
+    Record,
     ShardId,
     ShardStart,
     StreamDescription,
@@ -126,23 +127,25 @@ def iterator_place(to: ShardStart) -> Checkpoint | TrimHorizon | AtTimestamp:
     return Checkpoint.at(to.sequence_number, 0) if isinstance(to, AtSequence) else to
 
 
-async def first_record(
-    desk: Desk, shard: ShardId, place: Checkpoint | TrimHorizon | AtTimestamp
-) -> Seen | None:
+async def first_record(desk: Desk, shard: ShardId, place: Checkpoint | TrimHorizon | AtTimestamp) -> Seen | None:
     """The first record there; None where there is none yet. Raises what the stream raises."""
+    records = await first_page(desk, shard, place)
+    return Seen(records[0].sequence_number, records[0].arrival_s) if records else None
+
+
+async def first_page(desk: Desk, shard: ShardId, place: Checkpoint | TrimHorizon | AtTimestamp) -> list[Record]:
+    """The first record there, alone; empty where there is none yet. Raises what the stream raises."""
     iterator: str | None = await desk.stream.iterator(shard, place)
     for _ in range(LOOKS):
         if iterator is None:
-            return None
+            return []
         try:
             page = await desk.stream.get_records(iterator, 1, shard)
         except Retryable:
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(LOOK_AGAIN_S * (0.5 + desk.chance()))
             continue
-        if page.records:
-            return Seen(page.records[0].sequence_number, page.records[0].arrival_s)
-        if page.behind_s == 0 or page.next_iterator is None:
-            return None
+        if page.records or page.behind_s == 0:
+            return page.records
         iterator = page.next_iterator
         await asyncio.sleep(LOOK_AGAIN_S)
-    raise ActRefused(f"{shard}: {LOOKS} pages in a row were empty. Try again")
+    raise Unavailable(f"{shard}: no record in {LOOKS} calls, and the tip is farther")

@@ -67,7 +67,13 @@ async def move(desk: Desk, shard: ShardId, heir: WorkerRow, within_s: float) -> 
         raise ActRefused(f"{heir.worker_id} takes nothing: it is {'drained' if heir.drained_by else heir.state}")
     if lease.owner == heir.worker_id:
         return lease
-    await desk.carry_out("move", shard, _passing(desk, lease, heir.worker_id), before=f"owner {lease.owner}", after=f"owner {heir.worker_id}")
+    await desk.carry_out(
+        "move",
+        shard,
+        _passing(desk, lease, heir.worker_id),
+        before=f"owner {lease.owner}",
+        after=f"owner {heir.worker_id}",
+    )
     found = await desk.until(shard, lambda row: row.owner == heir.worker_id, within_s)
     if found is None:
         await desk.table.apply(leases.withdraw(desk.label, lease, heir.worker_id))

@@ -1,0 +1,140 @@
+"""`headrace seek` and the other commands for operators, against a running fleet of real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+import pytest
+from process.conftest import HEADRACE, Process, Stage, until
+
+pytestmark = [pytest.mark.process, pytest.mark.servers]
+
+
+async def headrace(stage: Stage, *arguments: str) -> tuple[int, Any, str]:
+    """A command's exit code, what it wrote as JSON, and what it told beside."""
+    process = await asyncio.create_subprocess_exec(
+        *HEADRACE,
+        *arguments,
+        "--json",
+        env=stage.environment,
+        cwd=stage.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, told = await process.communicate()
+    return process.returncode, json.loads(out) if out else None, told.decode()
+
+
+async def fleet_of_three(stage: Stage, records: int) -> list[Process]:
+    """Three workers with two shards each, all read and checkpointed."""
+    workers = [stage.start(HEADRACE_LEASE_MAXIMUM="2", HEADRACE_CHECKPOINT_INTERVAL="200ms") for _ in range(3)]
+    for worker in workers:
+        await until(lambda w=worker: len(w.events("reading_began")) == 2, 30, worker.log.read_text)
+    await stage.put(0, records, keys=120)
+    await stage.all_written(records)
+    await asyncio.sleep(0.5)  # the last checkpoints
+    return workers
+
+
+async def test_a_seek_on_a_running_fleet_of_three_rereads_one_shard_within_two_seconds(stage):
+    """No other shard pauses or repeats; nothing of the old epoch comes after the first record of the new one."""
+    async with stage(shards=6) as s:
+        workers = await fleet_of_three(s, 1200)
+        before = {row["sk"]["S"]: row for row in await s.leases()}
+        target = sorted(before)[2]
+        producing = asyncio.create_task(produce(s, 1200, 40))
+        await asyncio.sleep(1)
+        code, (done,), told = await headrace(s, "seek", "--shard", target, "--to", "trim", "--yes", "--why", "a test")
+        await producing
+        await s.all_written(1200 + 40 * 60)
+        await asyncio.sleep(0.5)
+
+        assert code == 0, told
+        assert "READS AGAIN" in told
+        assert done["effect"] == "rereads"
+        assert done["epoch"] == int(before[target]["ep"]["N"]) + 2
+        (event,) = (await headrace(s, "events"))[1]
+        assert (event["act"], event["target"], event["why"]) == ("seek", target, "a test")
+        asked = datetime.fromisoformat(event["at"]).timestamp()
+        calls = defaultdict(list)
+        for call in s.calls():
+            calls[call.shard].append(call)
+        oldest = min(call.sequence_number for call in calls[target])
+        first = [call.at for call in calls[target] if call.sequence_number == oldest]
+        assert len(first) == 2
+        assert first[1] - asked < 2
+        again = [call.sequence_number for call in calls[target] if call.at >= first[1]]
+        assert again == sorted(set(again)), "from the first record on, each once and in order: no call of the old epoch"
+        for shard in before.keys() - {target}:
+            numbers = [call.sequence_number for call in calls[shard]]
+            assert numbers == sorted(set(numbers)), "no other shard repeats or reorders anything"
+            assert max(b.at - a.at for a, b in zip(calls[shard][200:], calls[shard][201:], strict=False)) < 1.5
+        after = {row["sk"]["S"]: row for row in await s.leases()}
+        assert {x: after[x]["ep"] for x in after.keys() - {target}} == {
+            x: before[x]["ep"] for x in before.keys() - {target}
+        }
+        assert all(worker.popen.poll() is None for worker in workers)
+
+
+async def produce(stage: Stage, first: int, rounds: int) -> None:
+    """Sixty records at a time."""
+    for number in range(rounds):
+        await stage.put(first + number * 60, 60, keys=120)
+        await asyncio.sleep(0.1)
+
+
+async def test_a_paused_shard_waits_and_a_drained_worker_is_empty_and_a_lease_moves(stage):
+    """One life of a fleet of two under an operator; every record comes through in the end."""
+    async with stage(shards=4) as s:
+        workers = [s.start(HEADRACE_LEASE_WORKER_ID=name) for name in ("one", "two")]
+        for worker in workers:
+            await worker.ready()
+        await until(lambda: sum(len(w.events("reading_began")) for w in workers) >= 4, 30)
+        leases = await s.leases()
+        shard = leases[0]["sk"]["S"]
+
+        code, told, words = await headrace(s, "pause", "--shard", shard, "--yes")
+        assert (code, told["given_up"]) == (0, True), words
+        await s.put(0, 200)
+        await asyncio.sleep(1.5)
+        assert shard not in {call.shard for call in s.calls()}
+        assert (await headrace(s, "resume", "--shard", shard))[0] == 0
+        await s.all_written(200)
+
+        owner = next(row["own"]["S"] for row in await s.leases() if row["sk"]["S"] == shard)
+        heir = "two" if owner.startswith("one") else "one"
+        code, told, words = await headrace(s, "move", "--shard", shard, "--to", heir, "--yes")
+        assert code == 0, words
+        assert told["owner"].startswith(heir)
+
+        code, told, words = await headrace(s, "drain", "one", "--yes")
+        assert (code, told["is_empty"]) == (0, True), words
+        await s.put(200, 200)
+        await s.all_written(400)
+        owners = {row["own"]["S"] for row in await s.leases()}
+        assert len(owners) == 1
+        assert owners.pop().startswith("two")
+
+        assert (await headrace(s, "drain", "one", "--undo"))[0] == 0
+        await s.put(400, 100)
+        await s.all_written(500)
+        acts = [event["act"] for event in (await headrace(s, "events"))[1]]
+        assert acts == ["pause", "resume", "move", "drain", "undrain"]
+
+
+async def test_without_a_terminal_a_command_that_changes_something_takes_yes(stage):
+    """One line, exit code 2, and nothing is done."""
+    async with stage(shards=1) as s:
+        worker = s.start()
+        await worker.ready()
+        code, out, told = await headrace(s, "seek", "--all", "--to", "trim")
+
+        assert (code, out) == (2, None)
+        assert "--yes: is missing" in told
+        assert await headrace(s, "events") == (0, [], "")
