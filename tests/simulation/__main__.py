@@ -14,15 +14,21 @@ from functools import partial
 
 from rich.console import Console
 
+from simulation import fleet
 from simulation.campaign import Finding, Tally, in_a_process, play_all, play_one, show, tell
+from simulation.faults import FAULTS
 from simulation.fleet import prepare
 from simulation.mutations import MUTATIONS
+from simulation.operators import OPERATIONS
+from simulation.patching import patch
 
 
 def main() -> int:
     """Play; the exit code."""
     arguments = _parser().parse_args()
     prepare()
+    if arguments.operators:
+        patch(fleet, "FAULTS", (*FAULTS, *OPERATIONS))
     if arguments.leave_out:
         MUTATIONS[arguments.leave_out].apply()
     seeds = range(arguments.seed, arguments.seed + arguments.runs)
@@ -48,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     parser.add_argument("--first", action="store_true", help="end with the first violation")
     parser.add_argument("--trace", action="store_true", help="play one seed and tell what happens in it")
+    parser.add_argument("--operators", action="store_true", help="with operators who seek, skip, pause, drain and move")
     parser.add_argument("--leave-out", choices=sorted(MUTATIONS), help="a rule of the protocol to do without")
     parser.add_argument("--find", action="store_true", help="for each rule, the first seed that notices its absence")
     parser.add_argument("--check-mutations", action="store_true", help="for each rule, what its known seed finds")

@@ -104,16 +104,16 @@ class Wire:
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         return await self._write(partial(self._table.write_all, tuple(requests), token))
 
-    async def query(self, pk: str) -> list[Row]:
-        return await self._read(partial(self._rows, pk))
+    async def query(self, pk: str, *, consistent: bool = False) -> list[Row]:
+        return await self._read(partial(self._rows, pk, 0.0 if consistent else self._link.weather.stale_s))
 
     async def get(self, key: Key) -> Row | None:
         return await self._read(partial(self._row, key))
 
     # --- reads: one instant of the table --------------------------------------------------------------------------------
 
-    def _rows(self, pk: str, served_at: float) -> list[Row]:
-        return self._table.seen(pk, served_at, self._link.chance, self._link.weather.stale_s)
+    def _rows(self, pk: str, longest_lag_s: float, served_at: float) -> list[Row]:
+        return self._table.seen(pk, served_at, self._link.chance, longest_lag_s)
 
     def _row(self, key: Key, served_at: float) -> Row | None:
         return self._table.as_of(key, served_at)

@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 LEASES = "L#"
 
+OPERATOR = WorkerId("operator")
+"""Sends what no worker does; it owns nothing."""
+
 
 class WatchedTable(MemoryLeaseTable):
     """Knows the rules S1, S2, S4, S5 and S6; `lost` and `fenced` are told of what concerns S3."""
@@ -111,10 +114,26 @@ class WatchedTable(MemoryLeaseTable):
             self._finished.add(new.shard_id)
         if old.done:
             raise Violation(f"S1: the finished lease of {new.shard_id} was changed")
+        if self._sender == OPERATOR:
+            self._check_operator(old, new)
+            return
         if (old.owner, old.epoch) != (new.owner, new.epoch):
             self._check_change(old, new, by_hand=_tells_progress(request))
         if _tells_progress(request):
             self._check_checkpoint(old, new)
+
+    def _check_operator(self, old: Lease, new: Lease) -> None:
+        """S1, S2 and S4: the owner stays, unless there is none; a place goes back with the next epoch alone."""
+        named = old.owner is not None
+        if named and new.owner != old.owner:
+            raise Violation(f"S2: an operator took {new.shard_id} from {old.owner}")
+        if new.epoch - old.epoch not in (0, 1):
+            raise Violation(f"S1: an operator put {new.shard_id} from epoch {old.epoch} to {new.epoch}")
+        if named and new.epoch == old.epoch and (new.checkpoint, new.start) != (old.checkpoint, old.start):
+            raise Violation(f"S4: the place of {new.shard_id} was moved within epoch {new.epoch}")
+        if new.epoch > old.epoch and new.owner is not None:
+            self._check_parents(new)
+        self.counts["operators' acts"] += 1
 
     def _check_checkpoint(self, old: Lease, new: Lease) -> None:
         if new.checkpoint < old.checkpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from headrace.cli.desk import NOT_TAKEN_UP, Manner, chosen, confirm, open_desk, tell
@@ -101,11 +101,9 @@ def _repeats(settings: Settings) -> str:
 def in_words(effect: Effect) -> str:
     """What becomes of the records in between."""
     match effect:
-        case Rereads(since, None):
-            return f"READS AGAIN what arrived since {moment(since.arrival_s)}, from record {since.sequence_number}"
         case Rereads(since, until):
-            span = timedelta(seconds=round(until.arrival_s - since.arrival_s))
-            return f"READS AGAIN {span} of records, {moment(since.arrival_s)} to {moment(until.arrival_s)}"
+            end = "the tip" if until is None else moment(until.arrival_s)
+            return f"READS AGAIN records from {moment(since.arrival_s)} (record {since.sequence_number}) to {end}"
         case Skips(since, until):
             end = "the tip" if until is None else moment(until.arrival_s)
             return (

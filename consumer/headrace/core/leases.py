@@ -199,7 +199,10 @@ def end_shard(
     if children:
         done["kids"] = frozenset(children)
     parent = UpdateRow(
-        lease_key(stream, lease.shard_id), (*_owned(me, lease.epoch), Absent("done")), done, remove=("own", "want")
+        lease_key(stream, lease.shard_id),
+        (*_owned(me, lease.epoch), Absent("done")),
+        done,
+        remove=("own", "want", "paused", "skip"),
     )
     started = [
         UpdateRow(lease_key(stream, s.shard_id), (Present("pk"),), discard={"pend": frozenset({lease.shard_id})})

@@ -48,7 +48,7 @@ def pause(stream: str, lease: Lease, by: str) -> UpdateRow:
 
 def resume(stream: str, lease: Lease) -> UpdateRow:
     """Let it be read again."""
-    return UpdateRow(lease_key(stream, lease.shard_id), (Present("paused"),), remove=("paused",))
+    return UpdateRow(lease_key(stream, lease.shard_id), (Present("paused"), Absent("done")), remove=("paused",))
 
 
 def pause_all(stream_name: str, by: str) -> UpdateRow:

@@ -6,6 +6,7 @@ from headrace.core import leases, operator_rows
 from headrace.core.seeking import position
 from headrace.flow.operate.desk import ActRefused, Desk, living_names
 from headrace.model import Checkpoint, Lease, ShardId, WorkerId, WorkerRow
+from headrace.rows import UpdateRow
 
 
 async def pause(desk: Desk, shard: ShardId) -> None:
@@ -20,7 +21,7 @@ async def pause(desk: Desk, shard: ShardId) -> None:
 async def resume(desk: Desk, shard: ShardId) -> None:
     """Let it be read again. Raises ActRefused."""
     lease = await desk.lease(shard)
-    if lease.paused_by is not None:
+    if lease.paused_by is not None and not lease.done:
         before = f"paused by {lease.paused_by}"
         await desk.carry_out("resume", shard, [operator_rows.resume(desk.label, lease)], before=before)
 
@@ -83,7 +84,7 @@ async def move(desk: Desk, shard: ShardId, heir: WorkerRow, within_s: float) -> 
     return settled or found
 
 
-def _passing(desk: Desk, lease: Lease, heir: WorkerId) -> list[operator_rows.UpdateRow]:
+def _passing(desk: Desk, lease: Lease, heir: WorkerId) -> list[UpdateRow]:
     if lease.owner is None:
         return [operator_rows.assign(desk.label, lease, heir)]
     return [leases.ask(desk.label, lease, heir), leases.knock(lease, heir)]
