@@ -19,6 +19,7 @@ from headrace.core.identity import fresh_token
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Fenced, LeaseLost, OrderLost, StreamReplaced
 from headrace.flow.budget import Budget
+from headrace.flow.delivery.open_records import Wanted
 from headrace.flow.in_flight import InFlight
 from headrace.flow.leasing.coordinator import Coordinator
 from headrace.flow.leasing.discovery import Discovery
@@ -136,6 +137,10 @@ class Incarnation:
         now = self._ports.clock.now()
         shards = [_shown(run.status(), now) for run in self._runs.values()]
         return {"worker": self.me, "state": self._state, "trusted": self.trust.permits(), "shards": shards}
+
+    def find(self, wanted: Wanted) -> list[dict[str, Any]]:
+        """What becomes of records that this worker has read and not settled, with the shards they are in."""
+        return [{"shard": run.shard, **asdict(record)} for run in self._runs.values() for record in run.find(wanted)]
 
     async def _work(self, stop: asyncio.Event) -> None:
         async with self._shards:

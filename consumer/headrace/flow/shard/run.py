@@ -15,6 +15,7 @@ import structlog
 from headrace.core.tracker import Tracker
 from headrace.errors import LeaseLost
 from headrace.flow.delivery.burial import Burial
+from headrace.flow.delivery.open_records import OpenRecord, Wanted
 from headrace.flow.delivery.opening import open_delivery
 from headrace.flow.delivery.parked_keys import Parked
 from headrace.flow.shard.checkpoint import Checkpoints, SettledUpTo
@@ -104,6 +105,10 @@ class ShardRun:
         """The lease is under another epoch: no call may start any more, and the run ends at once as one that lost it."""
         self._term.end()
         self._dropped.set()
+
+    def find(self, wanted: Wanted) -> list[OpenRecord]:
+        """What becomes of records that were read here and are not settled."""
+        return list(self._delivery.find(wanted))
 
     def status(self) -> ShardStatus:
         """What it is doing at this moment."""
