@@ -138,3 +138,59 @@ async def test_without_a_terminal_a_command_that_changes_something_takes_yes(sta
         assert (code, out) == (2, None)
         assert "--yes: is missing" in told
         assert await headrace(s, "events") == (0, [], "")
+
+
+async def test_explain_finds_a_written_a_retrying_a_buried_and_a_never_seen_record(stage):
+    """Each with an exit code of its own; the item is computed from the key template, the attempts come from the worker."""
+    async with stage(shards=2) as s:
+        (s.folder / "picky.py").write_text(
+            "from headrace import Put, Record, Reject\n"
+            "def handle(record: Record):\n"
+            "    n = record.json()['n']\n"
+            "    if n == 1: raise Reject('bad')\n"
+            "    if n == 2: raise ValueError('not now')\n"
+            "    return Put({'pk': str(record.sequence_number), 'n': n})\n"
+        )
+        worker = s.start(HEADRACE_HANDLER="picky:handle", HEADRACE_RETRY_MAXIMUM_ATTEMPTS="-1")
+        await worker.ready()
+        numbers = []
+        for n in range(4):
+            put = await s.clients.kinesis.put_record(
+                StreamName=s.stream, Data=json.dumps({"n": n}).encode(), PartitionKey=f"k{n}"
+            )
+            numbers.append(put["SequenceNumber"])
+        await s.all_written_but(4, {1, 2})
+        await until(lambda: any(e["attempts"] >= 2 for e in worker.events("record_failed")), 20, worker.log.read_text)
+        never = str(int(numbers[3]) + 10**20).zfill(len(numbers[3]))
+
+        told = [await headrace(s, "explain", number) for number in (*numbers[:3], never)]
+        assert [code for code, _, _ in told] == [0, 4, 3, 5], told
+        written, buried, retrying, _ = (story for _, story, _ in told)
+        assert written["partition_key"] == "k0"
+        assert buried["letters"][0]["reason"] == "Rejected"
+        (held,) = retrying["open"]
+        assert (held["state"], held["error"]) == ("retrying", "ValueError")
+        assert held["attempts"] >= 2
+        code, key, _ = await headrace(s, "explain", "k2")
+        assert (code, key["verdict"]) == (3, "retrying")
+
+        code, done, words = await headrace(s, "skip", numbers[2], "--yes", "--why", "poison")
+        assert (code, done["passed"]) == (0, True), words
+        code, skipped, _ = await headrace(s, "explain", numbers[2])
+        assert (code, skipped["letters"][0]["reason"]) == (4, "SkippedByOperator")
+
+
+async def test_explain_computes_the_item_from_the_key_template(stage):
+    """Without a handler the settings alone say under which key a record is written."""
+    async with stage(shards=1) as s:
+        s.environment.pop("HEADRACE_HANDLER")
+        s.environment["HEADRACE_ITEM_KEY"] = "pk=n-{n}"
+        worker = s.start()
+        await worker.ready()
+        put = await s.clients.kinesis.put_record(StreamName=s.stream, Data=b'{"n": 7}', PartitionKey="k")
+        await until(lambda: worker.events("reading_began"), 20)
+        await asyncio.sleep(1.5)
+        code, story, words = await headrace(s, "explain", put["SequenceNumber"])
+
+        assert code == 0, words
+        assert story["item"] == {"table": s.table, "key": {"pk": "n-7"}, "is_there": True, "is_its_own": True}

@@ -107,7 +107,7 @@ class _Items:
         except AwsError as error:
             return Unasked(str(error))
         named = None if found is None or self._sequence is None else found.get(self._sequence)
-        is_own = None if named is None else str(named) == str(record.sequence_number)
+        is_own = None if named is None else str(named) == record.position
         return Item(self._table, {name: str(value) for name, value in key.items()}, found is not None, is_own)
 
 
@@ -175,7 +175,9 @@ def _worker(story: Story) -> Iterator[str]:
     elif not story.open:
         yield "has nothing of it open"
     for record in story.open:
-        failed = f", {record['attempts']} failed attempts, the last with {record['error']}" if record["attempts"] else ""
+        failed = (
+            f", {record['attempts']} failed attempts, the last with {record['error']}" if record["attempts"] else ""
+        )
         due = record.get("next_attempt_s")
         after = "" if due is None else f", the next one in {due:g} s"
         yield f"{record['state']}: {record['sequence_number']}{failed}{after}"

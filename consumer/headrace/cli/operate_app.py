@@ -150,6 +150,25 @@ def skip(
     raise typer.Exit(body(settings, record, shard, _manner(by, why, yes=yes, as_json=as_json)))
 
 
+@operators.command(cls=SettingsCommand, context_settings=PASS_THROUGH, options_metavar="[SEQUENCE|KEY] [OPTIONS]")
+def explain(
+    context: typer.Context,
+    config: Config = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="A partition key, even one that looks like a number.")
+    ] = None,
+    shard: ShardOption = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Tell one record's whole story, or what is open and buried of a partition key. The exit code is the verdict."""
+    about = take_word(context.args)
+    settings = _settings(context, config)
+    from headrace.cli.explain import explain as body  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(body(settings, about, key, shard, as_json=as_json))
+
+
 @operators.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
 def events(
     context: typer.Context,

@@ -116,26 +116,28 @@ class Story:
         if self.sequence_number is None:
             return None
         at = Checkpoint.at(int(self.sequence_number), self.sub_sequence_number)
-        inside = 0 <= checkpoint.sub_sequence_number and at.sequence_number == checkpoint.sequence_number
+        inside = checkpoint.sub_sequence_number >= 0 and at.sequence_number == checkpoint.sequence_number
         return checkpoint >= at and not (inside and self.sub_sequence_number < 0)
 
 
 def verdict_of(story: Story) -> Verdict:
     """What it all comes to. A dead letter speaks before the checkpoint, an attempt under way before a dead letter."""
-    if any(record.get("state") == "retrying" for record in story.open):
-        return Verdict.RETRYING
     if story.open:
-        return Verdict.WAITING
+        is_retried = any(record.get("state") == "retrying" for record in story.open)
+        return Verdict.RETRYING if is_retried else Verdict.WAITING
     if story.letters:
         return Verdict.BURIED
-    if story.sequence_number is None:
-        return Verdict.IDLE if story.worker is None and story.asked_letters is None else Verdict.UNKNOWN
-    if story.stream is not None:
+    if story.asked_letters is not None or story.stream is not None:
         return Verdict.UNKNOWN
+    return _of_key(story) if story.sequence_number is None else _of_record(story)
+
+
+def _of_key(story: Story) -> Verdict:
+    return Verdict.IDLE if story.worker is None else Verdict.UNKNOWN
+
+
+def _of_record(story: Story) -> Verdict:
     if not story.records:
-        return Verdict.NEVER_SEEN if story.asked_letters is None else Verdict.UNKNOWN
-    if isinstance(story.item, Item) and story.item.is_there and story.item.is_its_own:
-        return Verdict.WRITTEN
-    if story.is_passed:
-        return Verdict.WRITTEN if story.asked_letters is None else Verdict.UNKNOWN
-    return Verdict.WAITING
+        return Verdict.NEVER_SEEN
+    is_written = isinstance(story.item, Item) and story.item.is_there and bool(story.item.is_its_own)
+    return Verdict.WRITTEN if is_written or story.is_passed else Verdict.WAITING

@@ -6,7 +6,7 @@ Everything is asked that can be; what cannot be asked is said, with the reason. 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from headrace.core.aggregates import expand, hash_of
