@@ -194,3 +194,26 @@ async def test_explain_computes_the_item_from_the_key_template(stage):
 
         assert code == 0, words
         assert story["item"] == {"table": s.table, "key": {"pk": "n-7"}, "is_there": True, "is_its_own": True}
+
+
+async def test_doctor_checks_the_real_resources_and_fails_on_what_would_fail(stage):
+    """A fleet that runs, then one that does not; a table that is not there is found before a worker finds it."""
+    async with stage(shards=2) as s:
+        worker = s.start()
+        await worker.ready()
+        await until(lambda: len(worker.events("reading_began")) == 2, 20)
+        _, lines, words = await headrace(s, "doctor")
+        found = {line["check"]: line["word"] for line in lines}
+
+        assert found["stream"] == found["lease table"] == found["serving table"] == found["workers"] == "OK", words
+        assert found["shards"] == found["versions"] == found["clock"] == "OK"
+        assert found["stream retention"] == "WARN"
+        assert all(line["mend"] for line in lines if line["word"] in ("WARN", "FAIL"))
+
+        worker.popen.terminate()
+        await worker.exit_code(10)
+        s.environment["HEADRACE_SINK_TABLE"] = "nowhere"
+        code, lines, _ = await headrace(s, "doctor")
+        failed = {line["check"] for line in lines if line["word"] == "FAIL"}
+        assert code == 1
+        assert {"serving table", "workers", "shards"} <= failed

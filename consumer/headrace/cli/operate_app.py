@@ -170,6 +170,33 @@ def explain(
 
 
 @operators.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
+def doctor(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
+    """Check the real resources, the fleet and the rights against what production asks for. Nothing is changed."""
+    settings = _settings(context, config)
+    from headrace.cli.doctor import doctor as body  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(body(settings, as_json=as_json))
+
+
+@operators.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
+def iam(
+    context: typer.Context,
+    config: Config = None,
+    role: Annotated[str, typer.Option(metavar="ROLE", help="worker, or operator for all other commands.")] = "worker",
+    region: Annotated[str | None, typer.Option(help="Region of the ARNs; AWS_REGION unless given.")] = None,
+    account: Annotated[str | None, typer.Option(help="Account of the ARNs; of the stream's ARN unless given.")] = None,
+    kms_key: Annotated[
+        str | None, typer.Option("--kms-key", metavar="ARN", help="The key that the stream is encrypted with.")
+    ] = None,
+) -> None:
+    """Print the least-privilege policy for what the settings turn on, as JSON. Nobody is asked."""
+    settings = _settings(context, config)
+    from headrace.cli.iam import iam as body  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(body(settings, role, region, account, kms_key))
+
+
+@operators.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
 def events(
     context: typer.Context,
     config: Config = None,

@@ -1,4 +1,4 @@
-"""Asking a worker about a record over its HTTP port."""
+"""Asking a worker over its HTTP port."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 EXPLAIN: Final = "/api/v1/explain"
+STATUS: Final = "/api/v1/status"
 
 PATIENCE_S: Final = 2.0
 """How long an answer is waited for; a worker whose loop a handler holds up answers late."""
@@ -17,11 +18,16 @@ PATIENCE_S: Final = 2.0
 
 async def ask_about(address: str, question: Mapping[str, str]) -> dict[str, Any] | str:
     """What the worker at host:port does with a record; why it cannot be asked, where it cannot."""
+    return await ask(address, EXPLAIN, question)
+
+
+async def ask(address: str, path: str, question: Mapping[str, str]) -> dict[str, Any] | str:
+    """What a worker answers as JSON; why it cannot be asked, where it cannot."""
     try:
         async with (
             asyncio.timeout(PATIENCE_S),
             aiohttp.ClientSession(trust_env=False) as http,
-            http.get(f"http://{address}{EXPLAIN}", params=question) as answer,
+            http.get(f"http://{address}{path}", params=question) as answer,
         ):
             if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
                 return f"it answers with status {answer.status}"
