@@ -199,6 +199,7 @@ async def test_explain_computes_the_item_from_the_key_template(stage):
 async def test_doctor_checks_the_real_resources_and_fails_on_what_would_fail(stage):
     """A fleet that runs, then one that does not; a table that is not there is found before a worker finds it."""
     async with stage(shards=2) as s:
+        s.environment["AWS_ENDPOINT_URL"] = s.environment["AWS_ENDPOINT_URL_DYNAMODB"]  # STS and IAM as well
         worker = s.start()
         await worker.ready()
         await until(lambda: len(worker.events("reading_began")) == 2, 20)

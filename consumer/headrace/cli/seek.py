@@ -34,10 +34,11 @@ async def _seek(
         found = await chosen(desk, shard, every=every)
         planned = await acts.preview(desk, found, to)
         finished = [lease for lease in found if lease.done]
-        sys.stderr.writelines(f"{line}\n" for line in _preview(planned, finished, settings))
+        preview = _preview(planned, finished, settings)
         if manner.dry_run or not planned:
-            tell([_planned(one) for one in planned], (), as_json=manner.as_json)
+            tell([_planned(one) for one in planned], preview, as_json=manner.as_json)
             return 0 if planned else 1
+        sys.stderr.writelines(f"{line}\n" for line in preview)
         confirm(manner, settings.application if every else planned[0].shard, "Workers go on meanwhile.")
         done = [await acts.seek(desk, one, wait_s) for one in planned]
         told = [_planned(one) | _done(sought) for one, sought in zip(planned, done, strict=True)]

@@ -18,6 +18,7 @@ from headrace.flow.persist import persist
 from headrace.model import Lease, ShardId, WorkerId, WorkerRow
 from headrace.ports import Clock, LeaseTable, Stream
 from headrace.rows import Applied, Request, Row, TransactionApplied, TransactionOutcome
+from headrace.tasks import all_of
 
 T = TypeVar("T")
 
@@ -53,10 +54,20 @@ class Desk:
     async def leases(self) -> dict[ShardId, Lease]:
         """Every lease, strongly consistent; no snapshot."""
         found: dict[ShardId, Lease] = {}
-        for partition in leases.lease_partitions(self.label):
+
+        async def read(partition: str) -> None:
             for lease in map(lease_rows.lease_of, await self._query(partition)):
                 found[lease.shard_id] = lease
+
+        async with all_of() as queries:
+            for partition in leases.lease_partitions(self.label):
+                queries.create_task(read(partition), name=f"query-{partition}")
         return dict(sorted(found.items()))
+
+    async def paused_by(self) -> str | None:
+        """The operator who paused the whole application."""
+        meta = await self._asked("read_meta", lambda: self.table.get(leases.meta_key(self.stream_name)))
+        return None if meta is None else lease_rows.paused_by(meta)
 
     async def lease(self, shard: ShardId) -> Lease:
         """One lease. Raises ActRefused where there is none."""

@@ -51,7 +51,8 @@ async def explain_record(desk: Desk, witnesses: Witnesses, at: Checkpoint, shard
             story = replace(story, item=await witnesses.item(records[0]))
     story = await _with_letters(story, witnesses, lambda letter: _is_it(letter, at, shard))
     lease = leases.get(ShardId(story.shard or shard or ""))
-    return _judged(await _with_owner(desk, witnesses, story, lease, {"sequence": str(at.sequence_number)}), lease)
+    question = {"sequence": str(at.sequence_number)}
+    return _judged(await _with_owner(desk, witnesses, story, lease, question), lease, await desk.paused_by())
 
 
 async def explain_key(desk: Desk, witnesses: Witnesses, key: str) -> Story:
@@ -62,17 +63,17 @@ async def explain_key(desk: Desk, witnesses: Witnesses, key: str) -> Story:
     lease = readable[0] if readable else None
     story = Story(None, partition_key=key, shard=lease.shard_id if lease else None)
     story = await _with_letters(story, witnesses, lambda letter: letter.record.partition_key == key)
-    return _judged(await _with_owner(desk, witnesses, story, lease, {"key": key}), lease)
+    return _judged(await _with_owner(desk, witnesses, story, lease, {"key": key}), lease, await desk.paused_by())
 
 
-def _judged(story: Story, lease: Lease | None) -> Story:
+def _judged(story: Story, lease: Lease | None, paused_by: str | None) -> Story:
     if lease is not None:
         story = replace(
             story,
             owner=lease.owner,
             epoch=lease.epoch,
             checkpoint=lease.checkpoint.encode(),
-            paused_by=lease.paused_by,
+            paused_by=lease.paused_by or paused_by,
             is_passed=story.is_passed_by(lease.checkpoint),
         )
     return replace(story, verdict=verdict_of(story))

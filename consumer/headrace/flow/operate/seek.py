@@ -90,7 +90,8 @@ async def seek(desk: Desk, planned: Seek, wait_s: float) -> Sought:
     lease = await _moved(desk, planned)
     least = lease.epoch + (1 if lease.owner is None else 2)
     found = None
-    if wait_s and lease.paused_by is None and not lease.pending:
+    rests = lease.paused_by or await desk.paused_by()
+    if wait_s and not rests and not lease.pending:
         found = await desk.until(lease.shard_id, lambda row: row.owner is not None and row.epoch >= least, wait_s)
     return Sought(lease.shard_id, place_of(lease), words(planned.to), found, desk.clock.now() - began)
 

@@ -34,10 +34,9 @@ async def pause_all(desk: Desk) -> None:
 
 async def resume_all(desk: Desk) -> list[ShardId]:
     """Take it back, and resume every shard that was paused by itself; which ones those were. Raises ActRefused."""
-    meta = await desk.table.get(leases.meta_key(desk.stream_name))
-    if meta is not None and "paused" in meta:
+    if (by := await desk.paused_by()) is not None:
         requests = [operator_rows.resume_all(desk.stream_name)]
-        await desk.carry_out("resume", "all shards", requests, before=f"paused by {meta['paused']}")
+        await desk.carry_out("resume", "all shards", requests, before=f"paused by {by}")
     alone = [lease.shard_id for lease in (await desk.leases()).values() if lease.paused_by is not None]
     for shard in alone:
         await resume(desk, shard)
