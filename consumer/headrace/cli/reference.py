@@ -69,7 +69,7 @@ def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _section(name: str, command: Any) -> Iterator[str]:
     yield f"## headrace {name}\n"
     yield f"{command.help or ''}\n"
-    arguments = [p.human_readable_name for p in command.params if p.param_type_name == "argument"]
+    arguments = [(p.metavar or p.name) for p in command.params if p.param_type_name == "argument"]
     words = getattr(command, "options_metavar", "") or ""
     usage = " ".join(["headrace", name, *arguments, words])
     yield f"    {usage.strip()}\n"
