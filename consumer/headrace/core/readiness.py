@@ -82,7 +82,8 @@ class StreamFacts:
 def judge_stream(stream: StreamFacts, *, needs_order: bool) -> Iterator[Line]:
     """Mode, retention, encryption, consumers."""
     ok = stream.status in ("ACTIVE", "UPDATING")
-    yield Line("stream", Word.OK if ok else Word.FAIL, f"{stream.status}, {stream.open_shards} open shards")
+    mend = "" if ok else "Nothing can be read from it: wait, or name another one"
+    yield Line("stream", Word.OK if ok else Word.FAIL, f"{stream.status}, {stream.open_shards} open shards", mend)
     mend = (
         "" if stream.mode == "ON_DEMAND" else "Reshard by hand or by an autoscaler before 1 MB/s per shard is reached"
     )
@@ -128,7 +129,8 @@ class TableFacts:
 def judge_table(role: str, table: TableFacts, *, ttl: str | None, holds_leases: bool = False) -> Iterator[Line]:
     """Of one table; `ttl` is the attribute that should expire items, None for any or none."""
     ok = table.status in ("ACTIVE", "UPDATING")
-    yield Line(role, Word.OK if ok else Word.FAIL, f"{table.name} is {table.status}")
+    mend = "" if ok else "It takes no writes: wait, or mend what made it so"
+    yield Line(role, Word.OK if ok else Word.FAIL, f"{table.name} is {table.status}", mend)
     if table.billing == "PAY_PER_REQUEST":
         yield Line(f"{role} mode", Word.OK, "on demand")
     else:
@@ -145,6 +147,10 @@ def judge_table(role: str, table: TableFacts, *, ttl: str | None, holds_leases: 
     )
     if not table.is_protected:
         yield Line(f"{role} protection", Word.WARN, "can be deleted by one call", "Turn on deletion protection")
+    if holds_leases and table.local_indexes:
+        yield Line(
+            f"{role} indexes", Word.WARN, "has local indexes", "Make it anew: they keep a partition from splitting"
+        )
     if holds_leases and table.replicas:
         mend = "Use a table of one Region: conditions hold on one replica only"
         yield Line(f"{role} replicas", Word.FAIL, f"a global table with {table.replicas} replicas", mend)

@@ -22,4 +22,6 @@ def still_ahead(skips: Iterable[str], checkpoint: Checkpoint) -> frozenset[str]:
 
 def _is_open(text: str, checkpoint: Checkpoint) -> bool:
     """A whole aggregate inside of which the checkpoint stands."""
-    return checkpoint.sub_sequence_number >= 0 and Checkpoint.decode(text).sequence_number == checkpoint.sequence_number
+    named = Checkpoint.decode(text)
+    same = named.sequence_number == checkpoint.sequence_number
+    return same and named.sub_sequence_number < 0 <= checkpoint.sub_sequence_number
