@@ -193,3 +193,25 @@ async def test_events_come_back_in_the_order_of_time(table):
     rows = await table.query(audit.events_partition("stream"))
 
     assert [audit.event_of(row) for row in rows] == [first, later]
+
+
+async def test_a_finished_shard_is_opened_again_with_the_gate_of_its_child_in_one_transaction(table):
+    """The child waits although it has an owner; the end of the parent lets it go on."""
+    lease, child = await owned(table), ShardId("shardId-000000000008")
+    new = NewLease(Shard(child, (SHARD,)), frozenset(), TrimHorizon(), 1)
+    await act(table, leases.end_shard("stream", lease, ME, 9.0, (), (new,)))
+    key = leases.lease_key("stream", child)
+    await table.apply(leases.claim("stream", lease_rows.lease_of(await table.get(key)), ME))
+    done, young = await read(table), lease_rows.lease_of(await table.get(key))
+    requests = (
+        *operator_rows.seek("stream", done, TrimHorizon(), 3.0),
+        *operator_rows.seek("stream", young, TrimHorizon(), 3.0, frozenset({SHARD})),
+    )
+    assert isinstance(await act(table, requests), TransactionApplied)
+
+    again, gated = await read(table), lease_rows.lease_of(await table.get(key))
+    assert (again.done, again.owner, again.checkpoint) == (False, None, TRIM_HORIZON)
+    assert (gated.owner, gated.epoch, gated.pending) == (ME, young.epoch + 1, {SHARD})
+    await table.apply(leases.claim("stream", again, ME))
+    await act(table, leases.end_shard("stream", await read(table), ME, 9.0, (Shard(child, (SHARD,)),), ()))
+    assert lease_rows.lease_of(await table.get(key)).pending == frozenset()

@@ -58,6 +58,15 @@ def test_a_child_whose_parent_is_pending_is_not_adopted():
     assert plan(fleet(replace(MINE, pending=frozenset({ShardId("parent")})))) == []
 
 
+def test_a_lease_that_waits_for_its_parents_is_asked_for_by_nobody():
+    """It may name an owner all the same: its parents were opened again while it was read."""
+    read = [Lease(ShardId(f"s{n}"), 3, Checkpoint.at(5), owner=OTHER) for n in range(4)]
+    waiting = Lease(ShardId("child"), 3, Checkpoint.at(5), owner=OTHER, pending=frozenset({SHARD}))
+    asked = plan(replace(fleet(MINE), leases={x.shard_id: x for x in (*read, waiting)}, calm=True))
+
+    assert [action.lease in read for action in asked] == [True]
+
+
 def test_a_record_is_skipped_by_its_number_alone_or_with_all_of_its_aggregate():
     """And only as long as the checkpoint has not passed it."""
     plain, inside = Record(b"", "k", 7, 0.0), Record(b"", "k", 7, 0.0, "s", 2)

@@ -44,8 +44,9 @@ async def running(f: Fleet, *names: str, records: int = 300, rules: ShardRules =
 async def sought(f: Fleet, shard, to, **how):
     """Previewed and done, as the command does it."""
     at = desk(f, **how)
-    (planned,) = await seeking.preview(at, [f.leases()[shard]], to)
-    return planned, await seeking.seek(at, planned, wait_s=10)
+    plan = await seeking.preview(at, [f.leases()[shard]], to)
+    (done,) = await seeking.seek(at, plan, wait_s=10)
+    return plan.seeks[0], done
 
 
 async def events(f: Fleet) -> list[audit.Event]:
@@ -171,8 +172,9 @@ async def test_a_seek_forward_says_that_it_skips_records_and_skips_them():
         f.put(5)
         unread = f.stream._logs[shard].records[10]
         await asyncio.sleep(5)
-        (planned,) = await seeking.preview(desk(f), [f.leases()[shard]], Latest())
-        await seeking.seek(desk(f), planned, wait_s=10)
+        plan = await seeking.preview(desk(f), [f.leases()[shard]], Latest())
+        (planned,) = plan.seeks
+        await seeking.seek(desk(f), plan, wait_s=10)
         await asyncio.sleep(2)
         await shards.resume(desk(f), shard)
         f.put(3)
@@ -188,7 +190,7 @@ async def test_a_seek_to_where_a_shard_stands_changes_nothing_that_is_read():
     async with fleet(shards=1) as f:
         await running(f, "a", records=10)
         (lease,) = f.leases().values()
-        (planned,) = await seeking.preview(desk(f), [lease], Latest())
+        (planned,) = (await seeking.preview(desk(f), [lease], Latest())).seeks
 
         assert planned.effect == Stays()
 
@@ -199,7 +201,7 @@ async def test_a_preview_without_the_right_to_read_the_stream_says_that_it_does_
         await running(f, "a", records=10)
         (lease,) = f.leases().values()
         f.stream.fail_next("get_records", Denied("kinesis:GetRecords"), times=1)
-        (planned,) = await seeking.preview(desk(f), [lease], TrimHorizon())
+        (planned,) = (await seeking.preview(desk(f), [lease], TrimHorizon())).seeks
 
         assert isinstance(planned.effect, Unknown)
 
@@ -237,13 +239,63 @@ async def test_a_shard_whose_owner_is_dead_is_read_from_there_by_whoever_takes_i
         await running(f, "a", records=10)
         (shard,) = f.leases()
         await f.kill("a")
-        (planned,) = await seeking.preview(desk(f), [f.leases()[shard]], TrimHorizon())
-        await seeking.seek(desk(f), planned, wait_s=0)
+        plan = await seeking.preview(desk(f), [f.leases()[shard]], TrimHorizon())
+        await seeking.seek(desk(f), plan, wait_s=0)
         f.calls.clear()
         f.start("b", shard=QUICK)
         await f.until(f.last_checkpoints_reached)
 
         assert [int(call.record.data) for call in f.calls] == list(range(10))
+
+
+async def test_a_finished_shard_is_opened_again_and_its_children_follow_it():
+    """Order survives: no record of a child is handled before its parent was read to the end once more."""
+    async with fleet(shards=1) as f:
+        f.start("a", shard=QUICK)
+        f.start("b", shard=QUICK)
+        f.put(30, keys=6)
+        await f.until(f.all_written)
+        (parent,) = f.leases()
+        f.stream.split(parent)
+        f.put(30, keys=6)
+        await f.until(lambda: f.leases()[parent].done and f.all_written())
+        await f.until(f.last_checkpoints_reached)
+        before = f.leases()
+        f.calls.clear()
+        at = desk(f)
+        plan = await seeking.preview(at, before.values(), TrimHorizon())
+        assert {one.shard for one in plan.family} == set(before)
+        assert plan.seeks == plan.finished == []
+        await seeking.seek(at, plan, wait_s=10)
+        await f.until(lambda: len(f.calls) >= 60, within_s=30)
+        await f.until(f.last_checkpoints_reached)
+        await f.until(lambda: f.leases()[parent].done)
+
+        assert [sorted(numbers) for numbers in f.by_key().values()] == list(f.by_key().values())
+        assert sorted(int(call.record.data) for call in f.calls) == list(range(60))
+        again = max(call.at for call in f.calls if call.record.shard_id == parent)
+        assert min(call.at for call in f.calls if call.record.shard_id != parent) > again
+        assert [event.act for event in await events(f)] == ["reopen"]
+
+
+async def test_a_finished_shard_that_holds_nothing_from_there_on_stays_finished():
+    """A time after its end: the children alone are moved."""
+    async with fleet(shards=1) as f:
+        f.start("a", shard=QUICK)
+        f.put(10)
+        await f.until(f.all_written)
+        (parent,) = f.leases()
+        f.stream.split(parent)
+        await f.until(lambda: f.leases()[parent].done)
+        await asyncio.sleep(60)
+        f.put(10)
+        await f.until(f.all_written)
+        await f.until(f.last_checkpoints_reached)
+        plan = await seeking.preview(desk(f), f.leases().values(), AtTimestamp(f.clock.wall() - timedelta(seconds=30)))
+
+        assert [one.shard for one in plan.finished] == [parent]
+        assert len(plan.seeks) == 2
+        assert plan.family == []
 
 
 # --- pause ------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core import operator_rows
+from headrace.core.reopening import family, waits_for
 from headrace.model import Checkpoint, Lease, TrimHorizon
 from headrace.rows import Request
 from simulation.table import OPERATOR
@@ -16,7 +17,21 @@ if TYPE_CHECKING:
 async def seek(fleet: Fleet) -> None:
     """A shard is put back to its beginning while the fleet runs."""
     if (lease := _some_lease(fleet)) is not None:
-        _operate(fleet, operator_rows.seek("stream", lease, TrimHorizon(), fleet.stream._now_s()))
+        _operate(fleet, operator_rows.seek("stream", lease, TrimHorizon(), fleet.stream._now_s(), lease.pending))
+
+
+async def reopen(fleet: Fleet) -> None:
+    """A finished shard is to be read again, and all that descends of it."""
+    leases = {lease.shard_id: lease for lease in fleet.table.leases.values()}
+    finished = sorted(shard for shard, lease in leases.items() if lease.done)
+    if not finished:
+        return
+    members = family(leases, [fleet.chance.choice(finished)])
+    requests: list[Request] = []
+    for lease in members.values():
+        pending = waits_for(lease, members)
+        requests += operator_rows.seek("stream", lease, TrimHorizon(), fleet.stream._now_s(), pending)
+    _operate(fleet, tuple(requests))
 
 
 async def skip_nothing(fleet: Fleet) -> None:
@@ -62,6 +77,7 @@ def _operate(fleet: Fleet, requests: tuple[Request, ...]) -> None:
     """At once; then word is left, and most of the time everybody is nudged."""
     token = f"operator-{fleet.chance.random()}"
     fleet.table.serve(OPERATOR, lambda: fleet.table.write_all(requests, token))
+    fleet.table.check_gates()
     for process in fleet.living():
         if (worker := process.who()) is not None:
             fleet.table.serve(OPERATOR, lambda to=worker: fleet.table.write(operator_rows.leave_word(to, token)))
@@ -69,4 +85,4 @@ def _operate(fleet: Fleet, requests: tuple[Request, ...]) -> None:
             process.on_main(process.worker.nudged)
 
 
-OPERATIONS = (seek, skip_nothing, pause_shard, pause_everything, drain, give_away)
+OPERATIONS = (seek, reopen, skip_nothing, pause_shard, pause_everything, drain, give_away)

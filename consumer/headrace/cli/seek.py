@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from headrace.cli.desk import NOT_TAKEN_UP, Manner, chosen, confirm, open_desk, tell
 from headrace.core.seeking import Effect, Rereads, Skips, Stays, Unknown, moment, place_of, words
 from headrace.errors import SettingsError
 from headrace.flow.clock import SystemClock
 from headrace.flow.operate import seek as acts
-from headrace.flow.operate.seek import Seek, Sought
-from headrace.model import AtSequence, AtTimestamp, Latest, Lease, ShardStart, TrimHorizon
+from headrace.flow.operate.seek import Plan, Seek, Sought
+from headrace.model import AtSequence, AtTimestamp, Latest, ShardStart, TrimHorizon
 from headrace.settings import Settings
 from headrace.settings.units import Unfit, duration
 
-FINISHED = "finished: it has no position any more, and what it holds is not read again"
+FINISHED: Final = "stays finished: it holds nothing from there on"
 
 
 def seek(settings: Settings, shard: str | None, to: str, wait: str, manner: Manner, *, every: bool) -> int:
@@ -32,18 +32,17 @@ async def _seek(
         raise SettingsError("--to", to.sequence_number, "is a record of one shard", "Name it with --shard")
     async with open_desk(settings, manner) as (desk, _):
         found = await chosen(desk, shard, every=every)
-        planned = await acts.preview(desk, found, to)
-        finished = [lease for lease in found if lease.done]
-        preview = _preview(planned, finished, settings)
-        if manner.dry_run or not planned:
-            tell([_planned(one) for one in planned], preview, as_json=manner.as_json)
-            return 0 if planned else 1
+        plan = await acts.preview(desk, found, to)
+        preview = _preview(plan, settings)
+        if manner.dry_run or not plan.moved:
+            tell([_planned(one) for one in [*plan.moved, *plan.finished]], preview, as_json=manner.as_json)
+            return 0 if plan.moved else 1
         sys.stderr.writelines(f"{line}\n" for line in preview)
-        confirm(manner, settings.application if every else planned[0].shard, "Workers go on meanwhile.")
-        done = [await acts.seek(desk, one, wait_s) for one in planned]
-        told = [_planned(one) | _done(sought) for one, sought in zip(planned, done, strict=True)]
+        confirm(manner, settings.application if every else found[0].shard_id, "Workers go on meanwhile.")
+        done = await acts.seek(desk, plan, wait_s)
+        told = [_planned(one) | _done(sought) for one, sought in zip(plan.moved, done, strict=True)]
         tell(told, map(_line, done), as_json=manner.as_json)
-    return NOT_TAKEN_UP if wait_s and any(one.lease is None for one in done) else 0
+    return NOT_TAKEN_UP if wait_s and any(one.lease is None and not one.rests for one in done) else 0
 
 
 def place(text: str, now: datetime) -> ShardStart | Latest:
@@ -81,12 +80,29 @@ def _seconds(text: str) -> float:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _preview(planned: list[Seek], finished: list[Lease], settings: Settings) -> list[str]:
-    lines = [f"{one.shard}: from {place_of(one.lease)} to {words(one.to)}: {in_words(one.effect)}" for one in planned]
-    lines += [f"{lease.shard_id}: {FINISHED}" for lease in finished]
-    if any(isinstance(one.effect, Rereads | Unknown) for one in planned):
+def _preview(plan: Plan, settings: Settings) -> list[str]:
+    lines = [f"{one.shard}: {_opened(one)}{in_words(one.effect)}" for one in plan.family]
+    lines += [
+        f"{one.shard}: from {place_of(one.lease)} to {words(one.to)}: {in_words(one.effect)}" for one in plan.seeks
+    ]
+    lines += [f"{one.shard}: {FINISHED}" for one in plan.finished if not isinstance(one.effect, Unknown)]
+    lines += [
+        f"{one.shard}: stays finished; {in_words(one.effect)}"
+        for one in plan.finished
+        if isinstance(one.effect, Unknown)
+    ]
+    if any(isinstance(one.effect, Rereads | Unknown) for one in plan.moved):
         lines.append(_repeats(settings))
     return lines
+
+
+def _opened(one: Seek) -> str:
+    """How a member of a family that is opened again takes part."""
+    if one.lease.done:
+        again = f"finished; OPENED AGAIN at {words(one.to)}"
+    else:
+        again = f"from {place_of(one.lease)} to {words(one.to)}"
+    return f"{again}, after {', '.join(sorted(one.after))}: " if one.after else f"{again}: "
 
 
 def _repeats(settings: Settings) -> str:
@@ -128,6 +144,8 @@ def _planned(one: Seek) -> dict[str, Any]:
         "before": place_of(one.lease),
         "after": words(one.to),
         "effect": type(effect).__name__.lower(),
+        "finished": one.lease.done,
+        "waits_for": sorted(one.after),
         "since": since and {"sequence_number": str(since.sequence_number), "arrival": moment(since.arrival_s)},
         "until": until and {"sequence_number": str(until.sequence_number), "arrival": moment(until.arrival_s)},
     }
@@ -143,6 +161,8 @@ def _done(sought: Sought) -> dict[str, Any]:
 
 
 def _line(sought: Sought) -> str:
+    if sought.lease is None and sought.rests:
+        return f"{sought.shard}: moved to {sought.after}; it is paused, or waits for its parents"
     if sought.lease is None:
         return f"{sought.shard}: moved to {sought.after}; no worker reads it yet"
     owner, epoch = sought.lease.owner, sought.lease.epoch

@@ -147,7 +147,7 @@ def orders(fleet: Fleet) -> list[Order]:
 
 def orphans(fleet: Fleet) -> list[Lease]:
     """Leases that may be read and that no living worker owns, in an order all workers share."""
-    startable = (x for x in fleet.leases.values() if not (x.done or x.pending or _rests(x, fleet)))
+    startable = (x for x in fleet.leases.values() if _is_readable(x, fleet))
     return sorted((lease for lease in startable if _orphaned(lease, fleet)), key=lambda lease: lease.shard_id)
 
 
@@ -199,7 +199,7 @@ def _acquisitions(fleet: Fleet) -> list[Action]:
     actions: list[Action] = [
         Adopt(lease)
         for lease in fleet.leases.values()
-        if lease.owner == fleet.me and lease.shard_id not in fleet.held and _may_adopt(lease, fleet)
+        if lease.owner == fleet.me and lease.shard_id not in fleet.held and _is_readable(lease, fleet)
     ]
     given = shares(fleet)
     mine = [o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or _may_help_out(o, fleet)]
@@ -214,7 +214,8 @@ def _may_help_out(lease: Lease, fleet: Fleet) -> bool:
     return lease.shard_id in fleet.overdue and fleet.me != lease.shunned_by
 
 
-def _may_adopt(lease: Lease, fleet: Fleet) -> bool:
+def _is_readable(lease: Lease, fleet: Fleet) -> bool:
+    """A lease may name an owner and wait for its parents: they were opened again."""
     return not (lease.done or lease.pending or _rests(lease, fleet))
 
 
@@ -255,7 +256,8 @@ def _requests(fleet: Fleet) -> list[Action]:
     weights, most = _weights(fleet), (loads[partner] - loads[fleet.me]) / 2 * EXACT
     if loads[fleet.me] > min(loads.values()):
         most = min(most, (sum(loads.values()) / len(loads) - loads[fleet.me]) * EXACT)
-    offered = [x for x in fleet.leases.values() if x.owner == partner and not x.done and not _is_wanted(x, fleet)]
+    of_partner = [x for x in fleet.leases.values() if x.owner == partner and _is_readable(x, fleet)]
+    offered = [x for x in of_partner if not _is_wanted(x, fleet)]
     fitting = [x for x in offered if weights[x.shard_id] <= most]
     if not fitting:
         return []

@@ -18,18 +18,23 @@ from headrace.core.leases import lease_key, meta_key
 from headrace.core.membership import ALIVE, LIVE, worker_key
 from headrace.core.skips import still_ahead
 from headrace.core.windows import window_key
-from headrace.model import TRIM_HORIZON, Checkpoint, Lease, ShardStart, WorkerId
+from headrace.model import TRIM_HORIZON, Checkpoint, Lease, ShardId, ShardStart, WorkerId
 from headrace.rows import Absent, Condition, DeleteRow, Equals, OneOf, Present, Request, UpdateRow, Value
 
 
-def seek(stream: str, lease: Lease, to: ShardStart, up_to_s: float) -> tuple[Request, ...]:
-    """Put a shard somewhere else, with what is kept beside its checkpoint gone.
+def seek(
+    stream: str, lease: Lease, to: ShardStart, up_to_s: float, pending: frozenset[ShardId] = frozenset()
+) -> tuple[Request, ...]:
+    """Put a shard somewhere else, with what is kept beside its checkpoint gone; a finished one is open again.
 
     `up_to_s` is the time of day (epoch seconds) up to which nothing that arrived will be missed. The place is kept as
-    where to begin, with a checkpoint that claims nothing: of what was settled before, nobody says so any more.
+    where to begin, with a checkpoint that claims nothing: of what was settled before, nobody says so any more. With
+    `pending` it waits for these shards first (`reopening`): they have to be opened in the same transaction.
     """
     place: dict[str, Value] = {"ck": TRIM_HORIZON.encode(), "upTo": round(up_to_s, 3), **start_attributes(to)}
-    gone = tuple(name for name in ("at", "from", "skip", "want") if name not in place)
+    if pending:
+        place["pend"] = frozenset(pending)
+    gone = tuple(name for name in ("at", "from", "skip", "want", "done", "doneAt") if name not in place)
     row = UpdateRow(lease_key(stream, lease.shard_id), _as_seen(lease), {**place, **_next_epoch(lease)}, remove=gone)
     return row, DeleteRow(window_key(stream, lease.shard_id), ())
 
@@ -86,7 +91,8 @@ def leave_word(worker: WorkerId, token: str) -> UpdateRow:
 def _as_seen(lease: Lease) -> tuple[Condition, ...]:
     owner: Condition = Absent("own") if lease.owner is None else Equals("own", lease.owner)
     unmoved = (Equals("ck", lease.checkpoint.encode()),) if lease.owner is None else ()
-    return (owner, Equals("ep", lease.epoch), Absent("done"), *unmoved)
+    finished: Condition = Equals("done", value=True) if lease.done else Absent("done")
+    return (owner, Equals("ep", lease.epoch), finished, *unmoved)
 
 
 def _next_epoch(lease: Lease) -> dict[str, Value]:

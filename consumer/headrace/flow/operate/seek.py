@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from headrace.core import operator_rows
 from headrace.core.reading import Reading
-from headrace.core.seeking import Effect, Seen, Unknown, effect_of, place_of, up_to_s, words
-from headrace.errors import AwsError, Retryable, Unavailable
+from headrace.core.reopening import MOST, family, waits_for
+from headrace.core.seeking import Effect, Rereads, Seen, Stays, Unknown, effect_of, place_of, up_to_s, words
+from headrace.errors import AwsError, NotFound, Retryable, Unavailable
 from headrace.flow.operate.desk import ActRefused, Desk
 from headrace.model import (
     AtSequence,
     AtTimestamp,
     Checkpoint,
+    Instant,
     Latest,
     Lease,
     Record,
@@ -25,6 +28,8 @@ from headrace.model import (
     StreamDescription,
     TrimHorizon,
 )
+
+T = TypeVar("T")
 
 LOOKS: Final = 20
 """Pages asked for a first record: Kinesis may answer with empty ones while there is more (API reference, GetRecords)."""
@@ -38,17 +43,35 @@ TRIES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Seek:
-    """What would be done to one shard."""
+    """What would be done to one shard. `after` are the shards that it waits for, where they are opened again."""
 
     lease: Lease
     to: ShardStart
     up_to_s: float
     effect: Effect
+    after: frozenset[ShardId] = frozenset()
 
     @property
     def shard(self) -> ShardId:
         """Which."""
         return self.lease.shard_id
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done: to each of `seeks` by itself, to the `family` at once.
+
+    The family are finished shards that are read again, and all that descends of them. `finished` stay so.
+    """
+
+    seeks: list[Seek]
+    family: list[Seek]
+    finished: list[Seek]
+
+    @property
+    def moved(self) -> list[Seek]:
+        """All that is not left as it is."""
+        return [*self.family, *self.seeks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,8 @@ class Sought:
     after: str
     lease: Lease | None
     took_s: float
+    rests: bool = False
+    """Nobody will read it for now: it is paused, or waits for others."""
 
 
 async def resolve(desk: Desk, to: ShardStart | Latest) -> tuple[ShardStart, StreamDescription]:
@@ -72,52 +97,106 @@ async def resolve(desk: Desk, to: ShardStart | Latest) -> tuple[ShardStart, Stre
     return to, description
 
 
-async def preview(desk: Desk, chosen: Iterable[Lease], to: ShardStart | Latest) -> list[Seek]:
-    """What it would mean, shard by shard; finished shards are left out. Raises ActRefused."""
+async def preview(desk: Desk, chosen: Iterable[Lease], to: ShardStart | Latest) -> Plan:
+    """What it would mean, shard by shard. Raises ActRefused."""
     place, description = await resolve(desk, to)
-    seeks = []
-    for lease in chosen:
-        if lease.done:
-            continue
-        effect, target = await _effect(desk, lease, place, at_the_tip=isinstance(to, Latest))
-        seeks.append(Seek(lease, place, up_to_s(place, target, description.now_s, description.retention_s), effect))
-    return seeks
+
+    async def look(lease: Lease, at: ShardStart) -> Seek:
+        effect, target = await _effect(desk, lease, at, at_the_tip=isinstance(to, Latest))
+        return Seek(lease, at, up_to_s(at, target, description.now_s, description.retention_s), effect)
+
+    looked = [await look(lease, place) for lease in chosen]
+    roots = {one.shard for one in looked if one.lease.done and isinstance(one.effect, Rereads)}
+    leases = await desk.leases() if roots else {}
+    members = family(leases, roots)
+    if len(members) > MOST:
+        raise ActRefused(
+            f"{len(members)} shards would have to be opened again at once, and {MOST} can be; go less far back"
+        )
+    known = {one.shard: one for one in looked}
+    below = TrimHorizon() if isinstance(place, AtSequence) else place
+    for shard, lease in members.items():
+        one = known[shard] if shard in roots else await look(lease, below)
+        known[shard] = replace(one, lease=lease, after=waits_for(lease, members))
+    alone = [one for shard, one in known.items() if shard not in members]
+    return Plan(
+        seeks=[one for one in alone if not one.lease.done],
+        family=[known[shard] for shard in members],
+        finished=[one for one in alone if one.lease.done],
+    )
 
 
-async def seek(desk: Desk, planned: Seek, wait_s: float) -> Sought:
-    """Do it to one shard, and wait until its owner reads from there. Raises ActRefused."""
+async def seek(desk: Desk, plan: Plan, wait_s: float) -> list[Sought]:
+    """Do it, and wait until owners read from there. Raises ActRefused: what was done until then is in the event log."""
     began = desk.clock.now()
-    lease = await _moved(desk, planned)
+    moved = [(one, lease) for one, lease in zip(plan.family, await _reopened(desk, plan.family), strict=True)]
+    moved += [(one, await _moved(desk, one)) for one in plan.seeks]
+    paused = await desk.paused_by() is not None
+    return [await _settled(desk, one, lease, began, wait_s, paused=paused) for one, lease in moved]
+
+
+async def _settled(desk: Desk, one: Seek, lease: Lease, began: Instant, wait_s: float, *, paused: bool) -> Sought:
+    """Wait for the owner, which adopts the lease under one more epoch than it was given."""
     least = lease.epoch + (1 if lease.owner is None else 2)
+    rests = paused or lease.paused_by is not None or bool(lease.pending) or bool(one.after)
     found = None
-    rests = lease.paused_by or await desk.paused_by()
-    if wait_s and not rests and not lease.pending:
-        found = await desk.until(lease.shard_id, lambda row: row.owner is not None and row.epoch >= least, wait_s)
-    return Sought(lease.shard_id, place_of(lease), words(planned.to), found, desk.clock.now() - began)
+    if not rests:
+        left_s = max(0.0, began + wait_s - desk.clock.now())
+        found = await desk.until(lease.shard_id, lambda row: row.owner is not None and row.epoch >= least, left_s)
+    return Sought(lease.shard_id, place_of(lease), words(one.to), found, desk.clock.now() - began, rests)
+
+
+async def _reopened(desk: Desk, members: list[Seek]) -> list[Lease]:
+    """The leases as they were when the family was opened again."""
+    if not members:
+        return []
+
+    async def attempt() -> list[Lease]:
+        leases = await desk.leases()
+        now = [leases[one.shard] for one in members if one.shard in leases]
+        if len(now) != len(members) or len(family(leases, [x.shard_id for x in now])) != len(members):
+            raise ActRefused("shards came or went since the preview: nothing was done. Look, and try again")
+        requests = [
+            request
+            for one, lease in zip(members, now, strict=True)
+            for request in operator_rows.seek(desk.label, lease, one.to, one.up_to_s, one.after | lease.pending)
+        ]
+        names, after = ", ".join(one.shard for one in members), words(members[0].to)
+        await desk.carry_out("reopen", names, requests, before="finished, or read", after=after)
+        return now
+
+    return await _tried(attempt)
 
 
 async def _moved(desk: Desk, planned: Seek) -> Lease:
     """The lease as it was when it was moved."""
-    for attempt in range(TRIES):
+
+    async def attempt() -> Lease:
         lease = await desk.lease(planned.shard)
         if lease.done:
-            raise ActRefused(f"{planned.shard} is finished: it has no position any more")
-        requests = operator_rows.seek(desk.label, lease, planned.to, planned.up_to_s)
+            raise ActRefused(f"{planned.shard} was finished since the preview. Look, and try again")
+        requests = operator_rows.seek(desk.label, lease, planned.to, planned.up_to_s, lease.pending)
         before, after = f"{place_of(lease)}, epoch {lease.epoch}, owner {lease.owner}", words(planned.to)
-        try:
-            await desk.carry_out("seek", planned.shard, requests, before=before, after=after)
-        except ActRefused:
-            if attempt == TRIES - 1:
-                raise
-            continue
+        await desk.carry_out("seek", planned.shard, requests, before=before, after=after)
         return lease
-    raise AssertionError("unreachable")
+
+    return await _tried(attempt)
+
+
+async def _tried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """A running fleet writes its rows all the time: look and try a few times."""
+    for _ in range(TRIES - 1):
+        with suppress(ActRefused):
+            return await attempt()
+    return await attempt()
 
 
 async def _effect(desk: Desk, lease: Lease, to: ShardStart, *, at_the_tip: bool) -> tuple[Effect, Seen | None]:
     try:
-        unread = await first_record(desk, lease.shard_id, Reading(lease).position)
+        unread = None if lease.done else await first_record(desk, lease.shard_id, Reading(lease).position)
         target = None if at_the_tip else await first_record(desk, lease.shard_id, iterator_place(to))
+    except NotFound as error:
+        return (Stays() if lease.done else Unknown(str(error))), None  # it is trimmed: there is nothing to read again
     except AwsError as error:
         return Unknown(str(error)), None
     return effect_of(unread, target), target
