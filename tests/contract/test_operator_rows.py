@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from contract.lease_tables import MEMORY, MINISTACK
 from headrace.core import audit, lease_rows, leases, membership, operator_rows, windows
 from headrace.core.lineage import NewLease
 from headrace.model import (
+    SHARD_END,
     TRIM_HORIZON,
     AtSequence,
     AtTimestamp,
@@ -108,14 +110,16 @@ async def test_an_unowned_lease_is_moved_under_its_epoch_unless_its_checkpoint_m
     assert isinstance(outcome, TransactionRefused)
 
 
-async def test_a_finished_lease_is_neither_moved_nor_paused(table):
-    """It has no place any more."""
+async def test_a_lease_that_was_finished_meanwhile_is_neither_moved_nor_paused(table):
+    """Whoever saw it unfinished would open it without its children."""
     lease = await owned(table)
     await act(table, leases.end_shard("stream", lease, ME, 9.0, (), ()))
-    done = await read(table)
+    unaware = replace(lease, owner=None, checkpoint=SHARD_END)
 
-    assert isinstance(await act(table, operator_rows.seek("stream", done, TrimHorizon(), 3.0)), TransactionRefused)
-    assert isinstance(await table.apply(operator_rows.pause("stream", done, "ada")), Refused)
+    for seen in (lease, unaware):
+        outcome = await act(table, operator_rows.seek("stream", seen, TrimHorizon(), 3.0))
+        assert isinstance(outcome, TransactionRefused)
+    assert isinstance(await table.apply(operator_rows.pause("stream", lease, "ada")), Refused)
 
 
 async def test_nobody_claims_takes_or_adopts_a_paused_lease_until_it_is_resumed(table):
