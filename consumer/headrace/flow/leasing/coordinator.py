@@ -157,15 +157,19 @@ class Coordinator:
         self._view.orphaned = {shard: self._view.orphaned.get(shard, now) for shard in orphaned}
 
     def _fleet(self) -> Fleet:
-        view, now = self._view, self._ports.clock.now()
+        now = self._ports.clock.now()
         patience = OVERDUE_POLLS * self._timing.poll_period_s
         jitter = self._timing.poll_period_s * self._ports.chance()
+        return self._seen(frozenset(s for s, since in self._view.orphaned.items() if now - since > patience + jitter))
+
+    def _seen(self, overdue: frozenset[ShardId] = frozenset()) -> Fleet:
+        view, now = self._view, self._ports.clock.now()
         return Fleet(
             me=self._me,
             workers=view.workers,
             leases=view.leases | self._newer(),
             held=self._holdings.shards,
-            overdue=frozenset(s for s, since in view.orphaned.items() if now - since > patience + jitter),
+            overdue=overdue,
             calm=now - view.calm_since >= CALM_DURATIONS * self._timing.duration_s,
             silent=view.watch.silent(view.workers.values(), now, self._timing.duration_s, self._longest_gap_s),
             epochs=self._holdings.epochs,
@@ -181,7 +185,7 @@ class Coordinator:
     # --- act -----------------------------------------------------------------------------------------------------------
 
     async def _act(self) -> None:
-        for order in orders(self._fleet()):
+        for order in orders(self._seen()):
             self._holdings.obey(order)
         if not self._trust.permits():
             return

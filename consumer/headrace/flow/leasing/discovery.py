@@ -83,8 +83,8 @@ class Discovery:
         while True:
             await asyncio.sleep(LIST_SHARDS_EVERY_S * (0.5 + self._ports.chance()))
             try:
-                await self.look_for_pause()
                 await self.discover()
+                await self.look_for_pause()
             except AwsError as error:
                 log.warning("discovery_failed", error=str(error))
 
