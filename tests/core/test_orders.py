@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from headrace.core.assignment import Adopt, Claim, Drop, Fleet, Rest, Take, orders, orphans, plan, shares
+from headrace.core.assignment import Adopt, Claim, Fleet, Take, orphans, plan, shares
+from headrace.core.orders import Drop, Rest, orders
 from headrace.core.skips import is_skipped, still_ahead
 from headrace.model import Checkpoint, Lease, Record, ShardId, WorkerId, WorkerRow
 

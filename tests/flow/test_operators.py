@@ -86,6 +86,23 @@ async def test_a_seek_on_a_running_fleet_of_three_rereads_one_shard_and_no_other
             assert len(calls) == len(set(calls)), "no other shard repeats anything"
 
 
+async def test_a_seek_of_all_shards_moves_each_of_them_and_tells_the_workers_now_and_then():
+    """Each is fenced by itself; what one worker is told all of them see."""
+    async with fleet(shards=25) as f:
+        await running(f, "a", "b", records=250)
+        before = f.leases()
+        f.calls.clear()
+        at = desk(f, deaf=True)
+        plan = await seeking.preview(at, before.values(), TrimHorizon())
+        done = await seeking.seek(at, plan, wait_s=10)
+        await f.until(lambda: len(f.calls) >= 250, within_s=20)
+
+        assert [one.shard for one in done] == list(before)
+        assert all(one.lease.epoch == before[one.shard].epoch + 2 for one in done)
+        assert sorted(int(call.record.data) for call in f.calls) == list(range(250))
+        assert len(await events(f)) == 25
+
+
 async def test_nothing_is_written_under_the_old_epoch_once_a_shard_was_moved():
     """What was in flight is given up; the checkpoint of before is refused."""
     async with fleet(shards=1) as f:

@@ -84,24 +84,6 @@ class Ask:
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """A lease in this worker's hands is no longer: its row shows a later epoch than the one it is held under."""
-
-    shard: ShardId
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Give a lease up in peace: an operator paused the shard or the fleet, or wants this worker empty."""
-
-    shard: ShardId
-    epoch: int
-
-
-Order: TypeAlias = Drop | Rest
-
 Action: TypeAlias = Fence | Tombstone | Claim | Take | Adopt | Ask
 
 
@@ -125,29 +107,29 @@ class Fleet:
     epochs: Mapping[ShardId, int] = field(default_factory=dict)
     paused: bool = False
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether an operator wants this worker to hold nothing."""
+        me = self.workers.get(self.me)
+        return me is not None and me.drained_by is not None
+
+    def rests(self, lease: Lease) -> bool:
+        """Whether an operator wants nobody to read it."""
+        return self.paused or lease.paused_by is not None
+
+    def is_readable(self, lease: Lease) -> bool:
+        """Whether somebody should read it. One that waits for its parents may name an owner: they were opened again."""
+        return not (lease.done or lease.pending or self.rests(lease))
+
 
 def plan(fleet: Fleet) -> list[Action]:
     """What this worker should do now: dead peers are fenced first, then the leases that fall to it."""
     return [*_fences(fleet), *_acquisitions(fleet), *_requests(fleet)]
 
 
-def orders(fleet: Fleet) -> list[Order]:
-    """What this worker has to let go of because the rows say so, whatever it would plan."""
-    found: list[Order] = []
-    for shard, epoch in fleet.epochs.items():
-        lease = fleet.leases.get(shard)
-        if lease is None:
-            continue
-        if lease.epoch > epoch:
-            found.append(Drop(shard, epoch))
-        elif _rests(lease, fleet) or _is_drained(fleet):
-            found.append(Rest(shard, epoch))
-    return found
-
-
 def orphans(fleet: Fleet) -> list[Lease]:
     """Leases that may be read and that no living worker owns, in an order all workers share."""
-    startable = (x for x in fleet.leases.values() if _is_readable(x, fleet))
+    startable = (x for x in fleet.leases.values() if fleet.is_readable(x))
     return sorted((lease for lease in startable if _orphaned(lease, fleet)), key=lambda lease: lease.shard_id)
 
 
@@ -199,7 +181,7 @@ def _acquisitions(fleet: Fleet) -> list[Action]:
     actions: list[Action] = [
         Adopt(lease)
         for lease in fleet.leases.values()
-        if lease.owner == fleet.me and lease.shard_id not in fleet.held and _is_readable(lease, fleet)
+        if lease.owner == fleet.me and lease.shard_id not in fleet.held and fleet.is_readable(lease)
     ]
     given = shares(fleet)
     mine = [o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or _may_help_out(o, fleet)]
@@ -214,24 +196,9 @@ def _may_help_out(lease: Lease, fleet: Fleet) -> bool:
     return lease.shard_id in fleet.overdue and fleet.me != lease.shunned_by
 
 
-def _is_readable(lease: Lease, fleet: Fleet) -> bool:
-    """A lease may name an owner and wait for its parents: they were opened again."""
-    return not (lease.done or lease.pending or _rests(lease, fleet))
-
-
-def _rests(lease: Lease, fleet: Fleet) -> bool:
-    """Whether an operator wants nobody to read it."""
-    return fleet.paused or lease.paused_by is not None
-
-
-def _is_drained(fleet: Fleet) -> bool:
-    me = fleet.workers.get(fleet.me)
-    return me is not None and me.drained_by is not None
-
-
 def _room(fleet: Fleet, adopted: list[Action]) -> int | None:
     """How many more leases this worker may hold; None for any number."""
-    if _is_drained(fleet):
+    if fleet.is_drained:
         return 0
     me = fleet.workers.get(fleet.me)
     if me is None or me.maximum is None:
@@ -256,7 +223,7 @@ def _requests(fleet: Fleet) -> list[Action]:
     weights, most = _weights(fleet), (loads[partner] - loads[fleet.me]) / 2 * EXACT
     if loads[fleet.me] > min(loads.values()):
         most = min(most, (sum(loads.values()) / len(loads) - loads[fleet.me]) * EXACT)
-    of_partner = [x for x in fleet.leases.values() if x.owner == partner and _is_readable(x, fleet)]
+    of_partner = [x for x in fleet.leases.values() if x.owner == partner and fleet.is_readable(x)]
     offered = [x for x in of_partner if not _is_wanted(x, fleet)]
     fitting = [x for x in offered if weights[x.shard_id] <= most]
     if not fitting:

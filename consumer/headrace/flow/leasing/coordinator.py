@@ -21,8 +21,9 @@ from typing import Final
 import structlog
 
 from headrace.core import lease_rows, leases, membership
-from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, orders, orphans, plan
+from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, orphans, plan
 from headrace.core.lineage import may_forget
+from headrace.core.orders import orders
 from headrace.core.silence import Watch
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Retryable

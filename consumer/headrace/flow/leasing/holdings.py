@@ -8,7 +8,7 @@ from typing import assert_never
 
 import structlog
 
-from headrace.core.assignment import Drop, Order, Rest
+from headrace.core.orders import Drop, Order, Rest
 from headrace.flow.term import Term, Trust
 from headrace.model import Lease, ShardId
 from headrace.ports import Observer

@@ -20,6 +20,7 @@ from headrace.ports import Clock, LeaseTable, Stream
 from headrace.rows import Applied, Request, Row, TransactionApplied, TransactionOutcome
 from headrace.tasks import all_of
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 LOOK_EVERY_S: Final = 0.1
@@ -83,9 +84,16 @@ class Desk:
         return {worker.worker_id: worker for worker in found}
 
     async def carry_out(
-        self, act: str, target: str, requests: Iterable[Request], *, before: str = "", after: str = ""
+        self,
+        act: str,
+        target: str,
+        requests: Iterable[Request],
+        *,
+        before: str = "",
+        after: str = "",
+        tells: bool = True,
     ) -> None:
-        """Do it and note it, all or nothing; then make the workers look. Raises ActRefused."""
+        """Do it and note it, all or nothing; then make the workers look, unless the caller does. Raises ActRefused."""
         event = audit.Event(
             at=self.clock.wall(),
             act=act,
@@ -104,7 +112,8 @@ class Desk:
 
         if not isinstance(await self._asked(act, transact), TransactionApplied):
             raise ActRefused(f"{act} {target}: its row changed meanwhile, and nothing was done. Look, and try again")
-        await self.tell_workers()
+        if tells:
+            await self.tell_workers()
 
     async def tell_workers(self) -> None:
         """Leave word, which every worker finds with its next poll, and nudge them all, so that they look now."""
@@ -139,6 +148,19 @@ class Desk:
 
     async def _asked(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         return await persist(what, call, self.chance, hopeless=(Denied, NotFound))
+
+
+async def at_once(items: Iterable[S], work: Callable[[S], Awaitable[T]]) -> list[T]:
+    """Work on some items, together; what came of them, in their order."""
+    results: dict[int, T] = {}
+
+    async def one(place: int, item: S) -> None:
+        results[place] = await work(item)
+
+    async with all_of() as tasks:
+        for place, item in enumerate(items):
+            tasks.create_task(one(place, item), name=f"operate-{place}")
+    return [results[place] for place in sorted(results)]
 
 
 def living_names(workers: Mapping[WorkerId, WorkerRow]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from headrace.core.reading import Reading
 from headrace.core.reopening import MOST, family, waits_for
 from headrace.core.seeking import Effect, Rereads, Seen, Stays, Unknown, effect_of, place_of, up_to_s, words
 from headrace.errors import AwsError, NotFound, Retryable, Unavailable
-from headrace.flow.operate.desk import ActRefused, Desk
+from headrace.flow.operate.desk import ActRefused, Desk, at_once
 from headrace.model import (
     AtSequence,
     AtTimestamp,
@@ -30,6 +30,9 @@ from headrace.model import (
 )
 
 T = TypeVar("T")
+
+AT_ONCE: Final = 10
+"""Shards that are looked at, or moved, together; the workers are told after each ten."""
 
 LOOKS: Final = 20
 """Pages asked for a first record: Kinesis may answer with empty ones while there is more (API reference, GetRecords)."""
@@ -105,7 +108,9 @@ async def preview(desk: Desk, chosen: Iterable[Lease], to: ShardStart | Latest) 
         effect, target = await _effect(desk, lease, at, at_the_tip=isinstance(to, Latest))
         return Seek(lease, at, up_to_s(at, target, description.now_s, description.retention_s), effect)
 
-    looked = [await look(lease, place) for lease in chosen]
+    looked: list[Seek] = []
+    for some in _portions(chosen):
+        looked += await at_once(some, lambda lease: look(lease, place))
     roots = {one.shard for one in looked if one.lease.done and isinstance(one.effect, Rereads)}
     leases = await desk.leases() if roots else {}
     members = family(leases, roots)
@@ -130,7 +135,11 @@ async def seek(desk: Desk, plan: Plan, wait_s: float) -> list[Sought]:
     """Do it, and wait until owners read from there. Raises ActRefused: what was done until then is in the event log."""
     began = desk.clock.now()
     moved = [(one, lease) for one, lease in zip(plan.family, await _reopened(desk, plan.family), strict=True)]
-    moved += [(one, await _moved(desk, one)) for one in plan.seeks]
+    for some in _portions(plan.seeks):
+        try:
+            moved += zip(some, await at_once(some, lambda one: _moved(desk, one)), strict=True)
+        finally:
+            await desk.tell_workers()
     paused = await desk.paused_by() is not None
     return [await _settled(desk, one, lease, began, wait_s, paused=paused) for one, lease in moved]
 
@@ -177,10 +186,16 @@ async def _moved(desk: Desk, planned: Seek) -> Lease:
             raise ActRefused(f"{planned.shard} was finished since the preview. Look, and try again")
         requests = operator_rows.seek(desk.label, lease, planned.to, planned.up_to_s, lease.pending)
         before, after = f"{place_of(lease)}, epoch {lease.epoch}, owner {lease.owner}", words(planned.to)
-        await desk.carry_out("seek", planned.shard, requests, before=before, after=after)
+        await desk.carry_out("seek", planned.shard, requests, before=before, after=after, tells=False)
         return lease
 
     return await _tried(attempt)
+
+
+def _portions(items: Iterable[T]) -> Iterator[list[T]]:
+    waiting = list(items)
+    for start in range(0, len(waiting), AT_ONCE):
+        yield waiting[start : start + AT_ONCE]
 
 
 async def _tried(attempt: Callable[[], Awaitable[T]]) -> T:
