@@ -130,6 +130,9 @@ def test_clocks_versions_letters_and_rights_are_judged():
     assert readiness.judge_versions({"w": "1.0", "x": NotTold("no route")}, "1.0").word is Word.UNKNOWN
     assert readiness.judge_letters(0, None, "d").word is Word.OK
     assert "the oldest 2.0 h old" in readiness.judge_letters(3, 7200.0, "d").found
+    queue = words(readiness.judge_queue(0, 4 * 86_400.0, "sqs:q"))
+    assert queue == {"dead letters": Word.OK, "dead letters kept": Word.WARN}
+    assert set(words(readiness.judge_queue(0, 14 * 86_400.0, "sqs:q")).values()) == {Word.OK}
     assert readiness.judge_rights([]).word is Word.OK
     assert readiness.judge_rights(["kinesis:GetRecords"]) == Line(
         "permissions", Word.FAIL, "not allowed: kinesis:GetRecords", "`headrace iam` prints the policy"

@@ -84,6 +84,19 @@ async def _told(ask: Callable[[], Awaitable[T]], *, is_needed: bool = False) -> 
         return NotTold(str(error))
 
 
+async def queue_facts(clients: Clients, url: str, region: str | None) -> tuple[int, float] | NotTold:
+    """How many messages a queue holds, about, and how many seconds it keeps one; a worker asks for its attributes too."""
+
+    async def ask() -> tuple[int, float]:
+        async with open_client(clients, "sqs", region) as sqs:
+            with translated("sqs", "GetQueueAttributes"):
+                names = ["ApproximateNumberOfMessages", "MessageRetentionPeriod"]
+                found = (await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names))["Attributes"]
+        return int(found.get(names[0], 0)), float(found.get(names[1], 0))
+
+    return await _told(ask, is_needed=True)
+
+
 async def account_of(clients: Clients) -> tuple[str, str] | NotTold:
     """The account of the credentials, and the ARN of who they belong to; everybody may ask."""
 

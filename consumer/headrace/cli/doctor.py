@@ -17,6 +17,7 @@ from headrace.cli import parts
 from headrace.cli.desk import Manner, open_desk
 from headrace.cli.iam import needs_of, place_of
 from headrace.core import readiness
+from headrace.core.destination import parse
 from headrace.core.iam import worker_policy
 from headrace.core.readiness import Line, NotTold, StreamFacts, Word
 from headrace.errors import AwsError, NotFound, SettingsError
@@ -81,7 +82,12 @@ def _roles(settings: Settings) -> Iterator[tuple[str, str, str | None, bool]]:
 
 
 def _key(settings: Settings) -> Iterator[Line]:
-    if settings.handler is not None or settings.item.key is None:
+    if settings.handler is not None:
+        mend = "See that keys have many values: one partition takes 1,000 writes a second"
+        yield Line("key design", Word.UNKNOWN, "your handler makes the keys", mend)
+        return
+    if settings.item.key is None:
+        yield Line("key design", Word.OK, "the payload brings the table's key")
         return
     try:
         attribute, template = next(iter(templates.split(settings.item.key).items()))
@@ -100,12 +106,12 @@ async def _letters(clients: Clients, settings: Settings) -> AsyncIterator[Line]:
             async with parts.open_dead_letters(clients, settings):
                 yield Line("dead letters", Word.OK, f"go to {destination}, which keeps none to be counted")
             return
+        if destination.startswith("sqs:"):
+            for line in await _queue(clients, destination):
+                yield line
+            return
         count, oldest = 0, None
         async with parts.open_dead_letter_store(clients, settings) as store:
-            if destination.startswith("sqs:"):
-                mend = "Look at the queue's ApproximateNumberOfMessagesVisible, and keep messages for 14 days"
-                yield Line("dead letters", Word.UNKNOWN, f"{destination} is there; counting would hide messages", mend)
-                return
             async for letter in store.read(settings.stream.label):
                 count += 1
                 oldest = letter.buried_at if oldest is None else min(oldest, letter.buried_at)
@@ -119,6 +125,14 @@ async def _letters(clients: Clients, settings: Settings) -> AsyncIterator[Line]:
         yield Line(
             "dead letters", Word.FAIL, str(error), "A record that must be buried holds its shard until it can be"
         )
+
+
+async def _queue(clients: Clients, destination: str) -> list[Line]:
+    where = parse(destination)
+    facts = await checkup.queue_facts(clients, where.target, where.region)
+    if isinstance(facts, NotTold):
+        return [facts.line("dead letters")]
+    return list(readiness.judge_queue(*facts, destination))
 
 
 async def _fleet(settings: Settings, stream: StreamFacts | NotTold) -> AsyncIterator[Line]:

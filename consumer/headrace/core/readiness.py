@@ -24,8 +24,8 @@ SKEW_FAIL_S: Final = 60.0
 MOST_CONSUMERS: Final = 20
 """Enhanced fan-out consumers of a stream (Kinesis quotas; 50 with On-demand Advantage)."""
 
-POLLERS: Final = 5
-"""GetRecords calls a second that a shard takes from all of its readers (API reference)."""
+QUEUE_KEEPS_S: Final = 14 * DAY_S
+"""The longest that SQS keeps a message (SetQueueAttributes, API reference)."""
 
 
 class Word(StrEnum):
@@ -267,6 +267,16 @@ def judge_letters(count: int, oldest_age_s: float | None, destination: str) -> L
     age = "" if oldest_age_s is None else f", the oldest {oldest_age_s / 3600:.1f} h old"
     mend = "`headrace dead-letters list`, mend the cause, `headrace dead-letters redrive`"
     return Line("dead letters", Word.WARN, f"{count} in {destination}{age}", mend)
+
+
+def judge_queue(messages: int, kept_s: float, destination: str) -> Iterator[Line]:
+    """A queue tells how many it holds, about, and how long it keeps them; not since when."""
+    yield judge_letters(messages, None, destination)
+    days = kept_s / DAY_S
+    mend = (
+        "" if kept_s >= QUEUE_KEEPS_S else "Keep messages for 14 days, the most there is: what expires is lost for good"
+    )
+    yield Line("dead letters kept", Word.WARN if mend else Word.OK, f"for {days:g} days", mend)
 
 
 def judge_rights(denied: Iterable[str] | NotTold) -> Line:

@@ -201,7 +201,7 @@ class Incarnation:
 
     def _rest(self, term: Term) -> None:
         if (run := self._runs.get(term)) is not None and not run.is_asked_to_end:
-            log.info("lease_rests", shard=term.lease.shard_id, epoch=term.epoch)
+            log.info("lease_rested", shard=term.lease.shard_id, epoch=term.epoch)
             run.stop()
 
     def _is_moving(self, worker: WorkerId) -> bool:
