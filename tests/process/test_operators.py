@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 from collections import defaultdict
 from datetime import datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from process.conftest import HEADRACE, Process, Stage, until
+
+from headrace.aws.session import open_client
 
 pytestmark = [pytest.mark.process, pytest.mark.servers]
 
@@ -218,3 +222,19 @@ async def test_doctor_checks_the_real_resources_and_fails_on_what_would_fail(sta
         failed = {line["check"] for line in lines if line["word"] == "FAIL"}
         assert code == 1
         assert {"serving table", "workers", "shards"} <= failed
+
+
+async def test_doctor_looks_at_a_queue_and_counts_what_waits_in_it(stage):
+    """Four days, the default of SQS, are less than there are."""
+    async with stage(shards=1) as s:
+        endpoint = s.environment["AWS_ENDPOINT_URL"] = s.environment["AWS_ENDPOINT_URL_DYNAMODB"]
+        with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": endpoint}):
+            async with open_client(s.clients, "sqs") as sqs:
+                url = (await sqs.create_queue(QueueName=f"{s.stream}-dead"))["QueueUrl"]
+                await sqs.send_message(QueueUrl=url, MessageBody="{}")
+        s.environment["HEADRACE_DEAD_LETTERS_DESTINATION"] = f"sqs:{url}"
+        _, lines, words = await headrace(s, "doctor")
+        found = {line["check"]: line for line in lines}
+
+        assert found["dead letters"]["word"] == found["dead letters kept"]["word"] == "WARN", words
+        assert found["dead letters"]["found"].startswith("1 in sqs:")
