@@ -107,7 +107,7 @@ async def test_a_written_a_buried_and_a_never_seen_record_are_told_apart():
         buried, written = await story(f, letter.record.sequence_number), await story(f, good.sequence_number)
         never = await story(f, good.sequence_number + 10**40)
 
-        assert (written.verdict, written.is_passed) == (Verdict.WRITTEN, True)
+        assert (written.verdict, written.is_passed, written.is_read) == (Verdict.WRITTEN, True, True)
         assert written.item.is_its_own
         assert (buried.verdict, buried.letters[0].reason) == (Verdict.BURIED, "RetryAttemptsExhausted")
         assert (never.verdict, never.shard) == (Verdict.NEVER_SEEN, None)

@@ -173,7 +173,7 @@ def _worker(story: Story) -> Iterator[str]:
     if story.worker is not None:
         yield f"unknown: {story.worker.why}"
     elif not story.open:
-        yield "has nothing of it open"
+        yield "has nothing of it open" if story.is_passed or not story.is_read else _ahead(story)
     for record in story.open:
         failed = (
             f", {record['attempts']} failed attempts, the last with {record['error']}" if record["attempts"] else ""
@@ -181,6 +181,10 @@ def _worker(story: Story) -> Iterator[str]:
         due = record.get("next_attempt_s")
         after = "" if due is None else f", the next one in {due:g} s"
         yield f"{record['state']}: {record['sequence_number']}{failed}{after}"
+
+
+def _ahead(story: Story) -> str:
+    return f"has read it: its writes are under way, or settled ahead of the checkpoint of {story.shard}"
 
 
 def _item(item: Told | None) -> str:

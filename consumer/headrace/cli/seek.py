@@ -38,7 +38,11 @@ async def _seek(
             tell([_planned(one) for one in [*plan.moved, *plan.finished]], preview, as_json=manner.as_json)
             return 0 if plan.moved else 1
         sys.stderr.writelines(f"{line}\n" for line in preview)
-        confirm(manner, settings.application if every else found[0].shard_id, "Workers go on meanwhile.")
+        confirm(
+            manner,
+            settings.application if every else found[0].shard_id,
+            "The fleet runs on; only these shards are taken up anew.",
+        )
         done = await acts.seek(desk, plan, wait_s)
         told = [_planned(one) | _done(sought) for one, sought in zip(plan.moved, done, strict=True)]
         tell(told, map(_line, done), as_json=manner.as_json)
@@ -107,7 +111,7 @@ def _opened(one: Seek) -> str:
 
 def _repeats(settings: Settings) -> str:
     told = {
-        "put": "puts write the same items again; a handler's increments count again",
+        "put": "what is read again writes the same items again",
         "insert": "items that are there stay as they are: what is read again changes nothing of them",
         "latest": "an item keeps what is as new as the record or newer: only what is missing is written",
         "transactional": "increments count again: this is a new run over the records, not a repeat of the old one",

@@ -102,6 +102,8 @@ class Story:
     epoch: int | None = None
     checkpoint: str | None = None
     is_passed: bool | None = None
+    is_read: bool | None = None
+    """Whether its shard's owner has read it; None where that cannot be asked."""
     paused_by: str | None = None
     open: Sequence[Mapping[str, Any]] = ()
     letters: Sequence[Letter] = ()

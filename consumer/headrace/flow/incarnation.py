@@ -142,6 +142,10 @@ class Incarnation:
         """What becomes of records that this worker has read and not settled, with the shards they are in."""
         return [{"shard": run.shard, **asdict(record)} for run in self._runs.values() for record in run.find(wanted)]
 
+    def read_to(self) -> dict[ShardId, str]:
+        """Sequence number of the last record that was read, by shard."""
+        return {run.shard: str(run.read_to) for run in self._runs.values()}
+
     async def _work(self, stop: asyncio.Event) -> None:
         async with self._shards:
             beside = [

@@ -94,9 +94,9 @@ class Worker:
         """What it does with the record of this sequence number, or with those of this partition key."""
         incarnation = self.incarnation
         if incarnation is None:
-            return {"worker": None, "open": []}
+            return {"worker": None, "open": [], "read_to": {}}
         found = incarnation.find(lambda record: record.sequence_number == number or record.partition_key == key)
-        return {"worker": incarnation.me, "open": found}
+        return {"worker": incarnation.me, "open": found, "read_to": incarnation.read_to()}
 
     def status(self) -> dict[str, Any]:
         """What this worker is doing: its id, its trust, its shards."""

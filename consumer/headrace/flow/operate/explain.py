@@ -90,7 +90,9 @@ async def _with_owner(
     answer = await witnesses.ask(worker.address, question)
     if isinstance(answer, str):
         return replace(story, worker=Unasked(f"{lease.owner} at {worker.address} cannot be asked: {answer}"))
-    return replace(story, worker=None, open=tuple(_open(answer, lease.shard_id)))
+    read_to = answer.get("read_to", {}).get(lease.shard_id)
+    is_read = None if story.sequence_number is None or read_to is None else int(read_to) >= int(story.sequence_number)
+    return replace(story, worker=None, open=tuple(_open(answer, lease.shard_id)), is_read=is_read)
 
 
 def _open(answer: Mapping[str, Any], shard: ShardId) -> Sequence[Mapping[str, Any]]:

@@ -24,7 +24,7 @@ from headrace.flow.shard.fetch import Fetcher
 from headrace.flow.shard.finish import Finish
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import Instant, Record, ShardId, WorkerId
+from headrace.model import Checkpoint, Instant, Record, ShardId, WorkerId
 from headrace.ports import ShardStatus
 from headrace.tasks import TaskGroup, is_set_within
 
@@ -109,6 +109,12 @@ class ShardRun:
     def find(self, wanted: Wanted) -> list[OpenRecord]:
         """What becomes of records that were read here and are not settled."""
         return list(self._delivery.find(wanted))
+
+    @property
+    def read_to(self) -> int:
+        """Sequence number of the last record that was read, 0 for none."""
+        position = self._fetcher.reading.position
+        return position.sequence_number if isinstance(position, Checkpoint) and self._fetcher.reading.has_begun else 0
 
     def status(self) -> ShardStatus:
         """What it is doing at this moment."""
