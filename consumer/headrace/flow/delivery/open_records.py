@@ -1,4 +1,4 @@
-"""Records that a shard's owner has read and not settled, for whoever asks about one of them. Never a payload."""
+"""Records that a shard's owner has read and not settled, for whoever asks about one of them. Neither payload nor key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ class OpenRecord:
 
     sequence_number: str
     sub_sequence_number: int
-    partition_key: str
     state: str
     attempts: int = 0
     error: str = ""
@@ -45,7 +44,6 @@ def told(
     return OpenRecord(
         str(record.sequence_number),
         record.sub_sequence_number,
-        record.partition_key,
         state,
         attempts,
         error,
