@@ -124,6 +124,7 @@ async def test_workers_that_cannot_be_nudged_find_the_word_with_their_next_poll(
     async with fleet(shards=3) as f:
         await running(f, "a", "b")
         target = next(iter(f.leases()))
+        await asyncio.sleep(20)  # nobody has another reason to read the rows
         began = f.clock.now()
         f.calls.clear()
         await sought(f, target, TrimHorizon(), deaf=True)
@@ -268,8 +269,13 @@ async def test_a_shard_whose_owner_is_dead_is_read_from_there_by_whoever_takes_i
 async def test_a_finished_shard_is_opened_again_and_its_children_follow_it():
     """Order survives: no record of a child is handled before its parent was read to the end once more."""
     async with fleet(shards=1) as f:
-        f.start("a", shard=QUICK)
-        f.start("b", shard=QUICK)
+
+        async def slow(record):
+            await asyncio.sleep(0.2)
+            return put_item(record)
+
+        f.start("a", slow, is_async=True, shard=QUICK)
+        f.start("b", slow, is_async=True, shard=QUICK)
         f.put(30, keys=6)
         await f.until(f.all_written)
         (parent,) = f.leases()
