@@ -117,9 +117,10 @@ class Story:
         """Whether the record is behind a checkpoint."""
         if self.sequence_number is None:
             return None
-        at = Checkpoint.at(int(self.sequence_number), self.sub_sequence_number)
-        inside = checkpoint.sub_sequence_number >= 0 and at.sequence_number == checkpoint.sequence_number
-        return checkpoint >= at and not (inside and self.sub_sequence_number < 0)
+        is_whole = self.sub_sequence_number < 0 and self.records > 1
+        last = self.records - 1 if is_whole else self.sub_sequence_number
+        at = Checkpoint.at(int(self.sequence_number), last)
+        return checkpoint >= at or checkpoint == Checkpoint.at(at.sequence_number)
 
 
 def verdict_of(story: Story) -> Verdict:
