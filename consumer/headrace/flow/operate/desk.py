@@ -74,7 +74,7 @@ class Desk:
         """One lease. Raises ActRefused where there is none."""
         row = await self._asked("read_lease", lambda: self.table.get(leases.lease_key(self.label, shard)))
         if row is None:
-            raise ActRefused(f"{shard} has no lease: `headrace explain` and `headrace status` show those there are")
+            raise ActRefused(f"{shard} has no lease in this application")
         return lease_rows.lease_of(row)
 
     async def workers(self) -> dict[WorkerId, WorkerRow]:
