@@ -135,6 +135,17 @@ class AtTimestamp:
 StartPosition: TypeAlias = TrimHorizon | Latest | AtTimestamp
 
 
+@dataclass(frozen=True, slots=True)
+class AtSequence:
+    """Read from this record on, the record itself included: where an operator may put a shard."""
+
+    sequence_number: int
+
+
+ShardStart: TypeAlias = TrimHorizon | AtTimestamp | AtSequence
+"""Where a shard begins to be read that has no checkpoint yet."""
+
+
 def position_text(sequence_number: int, sub_sequence_number: int) -> str:
     """`Checkpoint.encode` of one record, without the object."""
     digits = str(sequence_number)
@@ -204,7 +215,7 @@ class Lease:
     children: frozenset[ShardId] = frozenset()
     done: bool = False
     done_at_s: float = 0.0
-    start: TrimHorizon | AtTimestamp = TrimHorizon()
+    start: ShardStart = TrimHorizon()
     first_hash_key: int = 0
     last_hash_key: int = 2**128 - 1
     throughput: float = 0.0
@@ -215,6 +226,10 @@ class Lease:
     """The worker that gave it up because it got nowhere with it: others go first."""
     generation: int = 0
     """How many times the stream was resharded on the way to this shard: one more than its parents'."""
+    paused_by: str | None = None
+    """The operator who paused it: its owner gives it up, and nobody takes it."""
+    skips: frozenset[str] = frozenset()
+    """Records, as the text of their positions, that an operator wants buried without a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +238,8 @@ class WorkerRow:
 
     `address` is where it takes nudges (host:port), empty for nowhere; `deployment` names the rollout it belongs to and
     `began_s` is the time of day of its start; `maximum` is the most leases it may hold, None for any number; `stalled`
-    counts those of its shards that make no progress.
+    counts those of its shards that make no progress. `drained_by` is the operator who wants it to hold nothing; `word`
+    changes when an operator left word somewhere in the table.
     """
 
     worker_id: WorkerId
@@ -237,6 +253,8 @@ class WorkerRow:
     began_s: float = 0.0
     maximum: int | None = None
     stalled: int = 0
+    drained_by: str | None = None
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from simulation.campaign import Finding, Tally, in_a_process, play_all, play_one
 from simulation.faults import DIRECTED, FAULTS
 from simulation.fleet import limit_faults, prepare
 from simulation.mutations import MUTATIONS
+from simulation.operators import OPERATIONS
 
 FAULTS_BY_NAME = {fault.__name__: fault for fault in (*FAULTS, *DIRECTED)}
 
@@ -28,6 +29,8 @@ def main() -> int:
     prepare()
     if arguments.weather:
         limit_faults([FAULTS_BY_NAME[name] for name in arguments.weather])
+    if arguments.operators:
+        limit_faults([*FAULTS, *OPERATIONS])
     if arguments.leave_out:
         MUTATIONS[arguments.leave_out].apply()
     seeds = range(arguments.seed, arguments.seed + arguments.runs)
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(FAULTS_BY_NAME),
         help="a fault to make, and no others but those named",
     )
+    parser.add_argument("--operators", action="store_true", help="with operators who seek, skip, pause, drain and move")
     parser.add_argument("--leave-out", choices=sorted(MUTATIONS), help="a rule of the protocol to do without")
     parser.add_argument("--find", action="store_true", help="for each rule, the first seed that notices its absence")
     parser.add_argument("--check-mutations", action="store_true", help="for each rule, what its known seed finds")

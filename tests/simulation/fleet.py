@@ -223,6 +223,10 @@ class Fleet:
         """Do something after so many seconds, if the storm lasts that long."""
         self.loop.call_later(delay_s, lambda: self._is_calm or do())
 
+    def after_all(self, least: float, most: float, do: Callable[[], object]) -> None:
+        """Do something after so many lease durations, storm or calm: what operators began they end."""
+        self.loop.call_later(self.unit_s * self.chance.uniform(least, most), do)
+
     def set_weather(self, process: Process, for_s: float, weather: dict[str, float]) -> None:
         """And good weather again."""
         self.tell(f"{process.name}: {weather} for {for_s:.2f} s")

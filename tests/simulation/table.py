@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 LEASES = "L#"
 
+OPERATOR = WorkerId("operator")
+"""Sends what no worker does; it owns nothing."""
+
 
 class WatchedTable(MemoryLeaseTable):
     """Knows the rules S1, S2, S4, S5 and S6; `lost` and `fenced` are told of what concerns S3."""
@@ -39,6 +42,7 @@ class WatchedTable(MemoryLeaseTable):
         self._keys: dict[str, list[Key]] = defaultdict(list)
         self._sender: WorkerId | None = None
         self._finished: set[ShardId] = set()
+        self._opened: set[ShardId] = set()
 
     def serve(self, sender: WorkerId | None, act: Callable[[], T]) -> T:
         """Apply what a worker sent."""
@@ -107,6 +111,9 @@ class WatchedTable(MemoryLeaseTable):
         new = self.leases[request.key] = lease_rows.lease_of(after)
         if old is None:
             return
+        if self._sender == OPERATOR:
+            self._check_operator(old, new)
+            return
         if new.done:
             self._finished.add(new.shard_id)
         if old.done:
@@ -115,6 +122,28 @@ class WatchedTable(MemoryLeaseTable):
             self._check_change(old, new, by_hand=_tells_progress(request))
         if _tells_progress(request):
             self._check_checkpoint(old, new)
+
+    def _check_operator(self, old: Lease, new: Lease) -> None:
+        """S1, S2 and S4: the owner stays, unless there is none; a place goes back with the next epoch alone."""
+        named = old.owner is not None
+        if named and new.owner != old.owner:
+            raise Violation(f"S2: an operator took {new.shard_id} from {old.owner}")
+        if new.epoch - old.epoch not in (0, 1):
+            raise Violation(f"S1: an operator put {new.shard_id} from epoch {old.epoch} to {new.epoch}")
+        if named and new.epoch == old.epoch and (new.checkpoint, new.start) != (old.checkpoint, old.start):
+            raise Violation(f"S4: the place of {new.shard_id} was moved within epoch {new.epoch}")
+        if old.done and not new.done:
+            self._finished.discard(new.shard_id)
+            self.counts["shards opened again"] += 1
+        self._opened.add(new.shard_id)
+        self.counts["operators' acts"] += 1
+
+    def check_gates(self) -> None:
+        """S5, once an operator's whole act took place: whoever may be read has parents that are done."""
+        for lease in self.leases.values():
+            if lease.shard_id in self._opened and lease.owner is not None and not lease.pending:
+                self._check_parents(lease)
+        self._opened.clear()
 
     def _check_checkpoint(self, old: Lease, new: Lease) -> None:
         if new.checkpoint < old.checkpoint:

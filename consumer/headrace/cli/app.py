@@ -12,6 +12,7 @@ import typer
 
 import headrace
 from headrace.cli.dead_letters_app import dead_letters
+from headrace.cli.operate_app import operators
 from headrace.cli.options import PASS_THROUGH, AsJson, Config, SettingsCommand, load_settings
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 imports = typer.Typer(help="Make settings out of what runs elsewhere.", no_args_is_help=True)
 app.add_typer(imports, name="import")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(operators)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value

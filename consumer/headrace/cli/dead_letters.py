@@ -37,6 +37,7 @@ REASONS: Final = (
     verdict.RECORD_TOO_LARGE,
     verdict.NOT_JSON,
     verdict.KEY_PARKED,
+    verdict.SKIPPED_BY_OPERATOR,
 )
 
 

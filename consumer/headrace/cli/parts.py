@@ -99,7 +99,7 @@ async def open_handler(
 ) -> AsyncIterator[Handler | BatchHandler]:
     """The user's handler, or the item mapping that stands in for it. Raises SettingsError."""
     if settings.handler is None:
-        yield _mapping(settings, await serving_schema(clients, settings), description)
+        yield item_mapping_of(settings, await serving_schema(clients, settings), renders=True)
         return
     from headrace.handlers import opening  # noqa: PLC0415 - likewise
 
@@ -128,7 +128,8 @@ def _spec(settings: Settings, stream_arn: str) -> HandlerSpec:
     )
 
 
-def _mapping(settings: Settings, schema: KeySchema, description: StreamDescription) -> Handler:
+def item_mapping_of(settings: Settings, schema: KeySchema, *, renders: bool = False) -> Handler:
+    """What stands in for a handler. Raises SettingsError for templates that do not give the table's key."""
     from headrace.handlers.mapping import ItemRules, item_mapping  # noqa: PLC0415 - likewise
 
     item = settings.item
@@ -140,8 +141,10 @@ def _mapping(settings: Settings, schema: KeySchema, description: StreamDescripti
         arrival_attribute=item.arrival_attribute,
     )
     key_types = dict(zip(schema.names, schema.types, strict=True))
-    layout = Layout.ITEM if settings.sink.mode == WriteMode.PUT else Layout.VALUES
-    return item_mapping(rules, key_types, description.name, layout=layout, order_by=settings.sink.order_by)
+    layout = None
+    if renders:
+        layout = Layout.ITEM if settings.sink.mode == WriteMode.PUT else Layout.VALUES
+    return item_mapping(rules, key_types, settings.stream.label, layout=layout, order_by=settings.sink.order_by)
 
 
 @asynccontextmanager

@@ -118,7 +118,9 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 fan_out=fan_out,
             )
             worker = Worker(ports, _worker_rules(settings, description, handler))
-            answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged)
+            answers = Answers(
+                worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged, worker.explain
+            )
             async with serve(answers, address=settings.ops.address, port=settings.ops.port) as port:
                 log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
                 worker.address = reachable_at(settings.ops.address, port)

@@ -93,7 +93,8 @@ class Fleet:
 
     `held` are the leases in its hands, or asked for; `overdue` the orphans that their planned owner did not take in
     time; `silent` the workers not heard of for the lease duration, with the last counter seen of each. `calm` means that
-    nobody came or went lately, so that loads are worth evening out.
+    nobody came or went lately, so that loads are worth evening out. `epochs` are those under which this worker holds
+    leases; `paused` tells that an operator paused the whole application.
     """
 
     me: WorkerId
@@ -103,6 +104,22 @@ class Fleet:
     overdue: frozenset[ShardId] = frozenset()
     silent: Mapping[WorkerId, int] = field(default_factory=dict)
     calm: bool = False
+    epochs: Mapping[ShardId, int] = field(default_factory=dict)
+    paused: bool = False
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether an operator wants this worker to hold nothing."""
+        me = self.workers.get(self.me)
+        return me is not None and me.drained_by is not None
+
+    def rests(self, lease: Lease) -> bool:
+        """Whether an operator wants nobody to read it."""
+        return self.paused or lease.paused_by is not None
+
+    def is_readable(self, lease: Lease) -> bool:
+        """Whether somebody should read it. One that waits for its parents may name an owner: they were opened again."""
+        return not (lease.done or lease.pending or self.rests(lease))
 
 
 def plan(fleet: Fleet) -> list[Action]:
@@ -112,7 +129,7 @@ def plan(fleet: Fleet) -> list[Action]:
 
 def orphans(fleet: Fleet) -> list[Lease]:
     """Leases that may be read and that no living worker owns, in an order all workers share."""
-    startable = (lease for lease in fleet.leases.values() if not lease.done and not lease.pending)
+    startable = (x for x in fleet.leases.values() if fleet.is_readable(x))
     return sorted((lease for lease in startable if _orphaned(lease, fleet)), key=lambda lease: lease.shard_id)
 
 
@@ -164,7 +181,7 @@ def _acquisitions(fleet: Fleet) -> list[Action]:
     actions: list[Action] = [
         Adopt(lease)
         for lease in fleet.leases.values()
-        if lease.owner == fleet.me and lease.shard_id not in fleet.held and not lease.done
+        if lease.owner == fleet.me and lease.shard_id not in fleet.held and fleet.is_readable(lease)
     ]
     given = shares(fleet)
     mine = [o for o in orphans(fleet) if given.get(o.shard_id) == fleet.me or _may_help_out(o, fleet)]
@@ -181,6 +198,8 @@ def _may_help_out(lease: Lease, fleet: Fleet) -> bool:
 
 def _room(fleet: Fleet, adopted: list[Action]) -> int | None:
     """How many more leases this worker may hold; None for any number."""
+    if fleet.is_drained:
+        return 0
     me = fleet.workers.get(fleet.me)
     if me is None or me.maximum is None:
         return None
@@ -204,7 +223,8 @@ def _requests(fleet: Fleet) -> list[Action]:
     weights, most = _weights(fleet), (loads[partner] - loads[fleet.me]) / 2 * EXACT
     if loads[fleet.me] > min(loads.values()):
         most = min(most, (sum(loads.values()) / len(loads) - loads[fleet.me]) * EXACT)
-    offered = [x for x in fleet.leases.values() if x.owner == partner and not x.done and not _is_wanted(x, fleet)]
+    of_partner = [x for x in fleet.leases.values() if x.owner == partner and fleet.is_readable(x)]
+    offered = [x for x in of_partner if not _is_wanted(x, fleet)]
     fitting = [x for x in offered if weights[x.shard_id] <= most]
     if not fitting:
         return []
@@ -253,7 +273,7 @@ def _orphaned(lease: Lease, fleet: Fleet) -> bool:
 
 
 def _takes_part(worker: WorkerRow, fleet: Fleet) -> bool:
-    return worker.state == LIVE and worker.worker_id not in fleet.silent
+    return worker.state == LIVE and worker.drained_by is None and worker.worker_id not in fleet.silent
 
 
 def _rendezvous(shard: ShardId, worker: WorkerId) -> bytes:

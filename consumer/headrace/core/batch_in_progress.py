@@ -64,6 +64,16 @@ class BatchInProgress:
         """Records that are neither settled nor buried."""
         return len(self._records) - self._portions[-1].start if self._portions else 0
 
+    @property
+    def portions(self) -> Sequence[Portion]:
+        """What is left, in order."""
+        return self._portions[::-1]
+
+    @property
+    def due(self) -> Instant | None:
+        """When the first of it may be called; None while it is."""
+        return None if self._is_called else self._due
+
     def next_step(self, now: Instant, wall_s: float) -> Step:
         """What to do now; `wall_s` is the time of day in epoch seconds.
 

@@ -8,7 +8,7 @@ from the first record on, a record's wait is bounded by the window itself.)
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from headrace.model import Instant, Record
@@ -42,6 +42,10 @@ class Batcher:
     def oldest_arrival_s(self) -> float | None:
         """Arrival of the oldest record held, in epoch seconds; None while there is nothing."""
         return self._pages[0][0][-1].arrival_s if self._pages else None
+
+    def __iter__(self) -> Iterator[Record]:
+        """What is held, in order."""
+        return (record for page, _ in self._pages for record in reversed(page))
 
     def due_at(self) -> Instant | None:
         """When the next batch may go out: -inf for at once, None while there is nothing."""

@@ -8,7 +8,7 @@ its first record was taken in, or the record that would make an encoded event la
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from zlib import crc32
@@ -48,6 +48,10 @@ class Lane(Generic[T]):
     def __len__(self) -> int:
         """Items held."""
         return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        """What is held, in order."""
+        return (item for item, _, _ in self._items)
 
     def add(self, item: T, size: int, now: Instant) -> None:
         """Take in the next item; `size` is what it takes of an event, the comma between two items included."""

@@ -9,7 +9,18 @@ from datetime import UTC, datetime
 from typing import Final
 
 from headrace.core.lineage import NewLease
-from headrace.model import TRIM_HORIZON, AtTimestamp, Checkpoint, Lease, ShardId, TrimHorizon, WorkerId, WorkerRow
+from headrace.model import (
+    TRIM_HORIZON,
+    AtSequence,
+    AtTimestamp,
+    Checkpoint,
+    Lease,
+    ShardId,
+    ShardStart,
+    TrimHorizon,
+    WorkerId,
+    WorkerRow,
+)
 from headrace.rows import Row, Value
 
 REQUEST: Final = "req:"
@@ -28,7 +39,7 @@ def lease_of(row: Row) -> Lease:
         children=_shards(row, "kids"),
         done=bool(row.get("done", False)),
         done_at_s=_number(row, "doneAt"),
-        start=_start(row),
+        start=AtSequence(int(str(row["from"]))) if "from" in row else _start(row),
         first_hash_key=int(str(row.get("hk0", "0"))),
         last_hash_key=int(str(row.get("hk1", str(2**128 - 1)))),
         throughput=_number(row, "tput"),
@@ -36,6 +47,8 @@ def lease_of(row: Row) -> Lease:
         wanted_by=_worker(row, "want"),
         shunned_by=_worker(row, "shun"),
         generation=int(_number(row, "gen")),
+        paused_by=_text(row, "paused"),
+        skips=_members(row, "skip"),
     )
 
 
@@ -53,6 +66,8 @@ def worker_of(row: Row) -> WorkerRow:
         began_s=_number(row, "began"),
         maximum=int(_number(row, "max")) or None,
         stalled=int(_number(row, "stalled")),
+        drained_by=_text(row, "drained"),
+        word=str(row.get("word", "")),
     )
 
 
@@ -96,6 +111,11 @@ def remembered_start(row: Row) -> TrimHorizon | AtTimestamp:
     return _start(row)
 
 
+def paused_by(row: Row) -> str | None:
+    """The operator who paused the whole application, from the stream's meta row."""
+    return _text(row, "paused")
+
+
 def is_owned(row: Row | None, me: WorkerId, epoch: int) -> bool:
     """Whether a lease row names this owner and epoch."""
     return row is not None and row.get("own") == me and row["ep"] == epoch
@@ -130,11 +150,15 @@ def fresh_row(new: NewLease, wall_s: float) -> dict[str, Value]:
     return row
 
 
-def start_attributes(start: TrimHorizon | AtTimestamp) -> dict[str, Value]:
-    """Where to begin, as an attribute: an instant in epoch milliseconds, nothing for the trim horizon."""
-    if isinstance(start, TrimHorizon):
-        return {}
-    return {"at": int(start.instant.timestamp() * 1000)}
+def start_attributes(start: ShardStart) -> dict[str, Value]:
+    """Where to begin, as an attribute: an instant in epoch milliseconds or a record, nothing for the trim horizon."""
+    match start:
+        case TrimHorizon():
+            return {}
+        case AtTimestamp(instant):
+            return {"at": int(instant.timestamp() * 1000)}
+        case AtSequence(number):
+            return {"from": str(number)}
 
 
 def _start(row: Row) -> TrimHorizon | AtTimestamp:
@@ -156,7 +180,16 @@ def _worker(row: Row, attribute: str) -> WorkerId | None:
 
 
 def _shards(row: Row, attribute: str) -> frozenset[ShardId]:
+    return frozenset(ShardId(member) for member in _members(row, attribute))
+
+
+def _members(row: Row, attribute: str) -> frozenset[str]:
     value = row.get(attribute, frozenset())
     if not isinstance(value, frozenset):
         raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a set")
-    return frozenset(ShardId(member) for member in value)
+    return value
+
+
+def _text(row: Row, attribute: str) -> str | None:
+    value = row.get(attribute)
+    return None if value is None else str(value)

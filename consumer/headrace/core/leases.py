@@ -199,7 +199,10 @@ def end_shard(
     if children:
         done["kids"] = frozenset(children)
     parent = UpdateRow(
-        lease_key(stream, lease.shard_id), (*_owned(me, lease.epoch), Absent("done")), done, remove=("own", "want")
+        lease_key(stream, lease.shard_id),
+        (*_owned(me, lease.epoch), Absent("done")),
+        done,
+        remove=("own", "want", "paused", "skip"),
     )
     started = [
         UpdateRow(lease_key(stream, s.shard_id), (Present("pk"),), discard={"pend": frozenset({lease.shard_id})})
@@ -220,7 +223,8 @@ def forget(stream: str, lease: Lease) -> DeleteRow:
 
 def _own(stream: str, lease: Lease, me: WorkerId, conditions: tuple[Condition, ...]) -> UpdateRow:
     taken: dict[str, Value] = {"own": me, "ep": lease.epoch + 1}
-    return UpdateRow(lease_key(stream, lease.shard_id), conditions, taken, remove=("want", "shun"))
+    unless_paused = (*conditions, Absent("paused"))
+    return UpdateRow(lease_key(stream, lease.shard_id), unless_paused, taken, remove=("want", "shun"))
 
 
 def _owned(owner: WorkerId, epoch: int) -> tuple[Condition, ...]:

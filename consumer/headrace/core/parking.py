@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from headrace.model import Instant
@@ -41,6 +42,11 @@ class Parking(Generic[T]):
         """A later record of a parked key."""
         self._queues[key].append(item)
         self.waiting += 1
+
+    def queues(self) -> Iterator[tuple[Sequence[T], Instant | None]]:
+        """Every parked key's records, and when the first of them may be tried; None while it is."""
+        due = {key: instant for instant, _, key in self._due}
+        return ((queue, due.get(key)) for key, queue in self._queues.items())
 
     def next_due(self) -> Instant | None:
         """When the first head may be tried; None when nothing is parked."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.model import AtTimestamp, Checkpoint, Lease, Page, TrimHorizon
+from headrace.model import AtSequence, AtTimestamp, Checkpoint, Lease, Page, TrimHorizon
 
 INSIDE: Final = 0.01
 """Of the retention: how far inside a reader must be that began at its edge before being overtaken means anything. At the
@@ -30,7 +30,7 @@ class Reading:
         """Bytes in memory of a record, as the last page had them."""
         self.has_begun = False
         self._position: Checkpoint | TrimHorizon | AtTimestamp = (
-            lease.start if lease.checkpoint.rank < 0 else lease.checkpoint
+            _start_of(lease) if lease.checkpoint.rank < 0 else lease.checkpoint
         )
         self._is_inside = True
 
@@ -65,3 +65,10 @@ class Reading:
         """Go on at the oldest record that is left."""
         self._position = TrimHorizon()
         self._is_inside = False
+
+
+def _start_of(lease: Lease) -> Checkpoint | TrimHorizon | AtTimestamp:
+    """A record that is read itself stands where one inside an aggregate does: the whole of it is read again."""
+    if isinstance(lease.start, AtSequence):
+        return Checkpoint.at(lease.start.sequence_number, 0)
+    return lease.start

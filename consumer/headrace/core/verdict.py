@@ -35,6 +35,9 @@ RECORD_TOO_LARGE: Final = "RecordTooLarge"
 KEY_PARKED: Final = "KeyParked"
 """An earlier record of its partition key was buried, and the settings keep later ones behind it."""
 
+SKIPPED_BY_OPERATOR: Final = "SkippedByOperator"
+"""Somebody told the fleet to go on without it; the event log says who, when and why."""
+
 UNLIMITED: Final = -1
 
 SHORTEST_DELAY_S: Final = 0.05

@@ -19,6 +19,7 @@ from headrace.core.identity import fresh_token
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Fenced, LeaseLost, OrderLost, StreamReplaced
 from headrace.flow.budget import Budget
+from headrace.flow.delivery.open_records import Wanted
 from headrace.flow.in_flight import InFlight
 from headrace.flow.leasing.coordinator import Coordinator
 from headrace.flow.leasing.discovery import Discovery
@@ -80,7 +81,7 @@ class Incarnation:
         self._discovery = discovery
         self._losses = losses
         self.trust = Trust(ports.clock, rules.timing)
-        self._holdings = Holdings(self.trust, ports.observer, self._open)
+        self._holdings = Holdings(self.trust, ports.observer, self._open, self._drop, self._rest)
         counterparts = Counterparts(self._spawn, self._is_moving, self._pass_on)
         self._handoffs = Handoffs(self.me, discovery.label, ports, self._holdings, counterparts)
         self._coordinator = Coordinator(
@@ -137,6 +138,14 @@ class Incarnation:
         shards = [_shown(run.status(), now) for run in self._runs.values()]
         return {"worker": self.me, "state": self._state, "trusted": self.trust.permits(), "shards": shards}
 
+    def find(self, wanted: Wanted) -> list[dict[str, Any]]:
+        """What becomes of records that this worker has read and not settled, with the shards they are in."""
+        return [{"shard": run.shard, **asdict(record)} for run in self._runs.values() for record in run.find(wanted)]
+
+    def read_to(self) -> dict[ShardId, str]:
+        """Sequence number of the last record that was read, by shard."""
+        return {run.shard: str(run.read_to) for run in self._runs.values()}
+
     async def _work(self, stop: asyncio.Event) -> None:
         async with self._shards:
             beside = [
@@ -189,6 +198,15 @@ class Incarnation:
     def _pass_on(self, term: Term, heir: WorkerId) -> None:
         if (run := self._runs.get(term)) is not None:
             run.stop(heir)
+
+    def _drop(self, term: Term) -> None:
+        if (run := self._runs.get(term)) is not None:
+            run.drop()
+
+    def _rest(self, term: Term) -> None:
+        if (run := self._runs.get(term)) is not None and not run.is_asked_to_end:
+            log.info("lease_rested", shard=term.lease.shard_id, epoch=term.epoch)
+            run.stop()
 
     def _is_moving(self, worker: WorkerId) -> bool:
         return self._coordinator.is_moving(worker)

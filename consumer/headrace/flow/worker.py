@@ -90,6 +90,14 @@ class Worker:
         is_ready = incarnation is not None and incarnation.ready
         return is_ready, {"worker": None if incarnation is None else incarnation.me}
 
+    def explain(self, number: int | None, key: str | None) -> dict[str, Any]:
+        """What it does with the record of this sequence number, or with those of this partition key."""
+        incarnation = self.incarnation
+        if incarnation is None:
+            return {"worker": None, "open": [], "read_to": {}}
+        found = incarnation.find(lambda record: record.sequence_number == number or record.partition_key == key)
+        return {"worker": incarnation.me, "open": found, "read_to": incarnation.read_to()}
+
     def status(self) -> dict[str, Any]:
         """What this worker is doing: its id, its trust, its shards."""
         incarnation = self.incarnation

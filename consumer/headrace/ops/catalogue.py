@@ -87,6 +87,7 @@ DEAD_LETTERS = Metric(
         verdict.NOT_JSON,
         verdict.RECORD_TOO_LARGE,
         verdict.KEY_PARKED,
+        verdict.SKIPPED_BY_OPERATOR,
     ),
 )
 NOT_JSON = Metric(

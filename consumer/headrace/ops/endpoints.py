@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from headrace.errors import SettingsError
+from headrace.ops.ask import EXPLAIN
 from headrace.ops.nudge import PATH
 
 Check: TypeAlias = Callable[[], tuple[bool, Mapping[str, Any]]]
@@ -27,12 +28,17 @@ _GOODBYE_S: Final = 0.5
 """How long a request in progress may hold up the shutdown; every answer here takes milliseconds."""
 
 
+Explain: TypeAlias = Callable[[int | None, str | None], Mapping[str, Any]]
+"""What is done with the record of a sequence number, or with those of a partition key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Where the endpoints get their answers. None of them may block.
 
     `alive` is the loop and the heartbeat, never AWS: a restart does not cure AWS. `ready` is a registered worker with a
-    running lease loop. `status` is anything that msgspec can write as JSON.
+    running lease loop. `status` is anything that msgspec can write as JSON. `explain` tells what this worker does with a
+    record: by sequence number, or by partition key.
     """
 
     alive: Check
@@ -40,6 +46,7 @@ class Answers:
     status: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
     nudged: Callable[[], None] = lambda: None
+    explain: Explain | None = None
 
 
 @asynccontextmanager
@@ -81,6 +88,8 @@ def _app(answers: Answers) -> web.Application:
     app.router.add_get("/readyz", _check(answers.ready))
     app.router.add_get("/metrics", _metrics(answers.registry))
     app.router.add_get("/api/v1/status", _status(answers.status))
+    if answers.explain is not None:
+        app.router.add_get(EXPLAIN, _explain(answers.explain))
     app.router.add_post(PATH, _nudge(answers.nudged))
     return app
 
@@ -99,6 +108,16 @@ def _check(ask: Check) -> _Endpoint:
 def _status(ask: Callable[[], Mapping[str, Any]]) -> _Endpoint:
     async def answer(_: web.Request) -> web.Response:
         return _json(ask())
+
+    return answer
+
+
+def _explain(ask: Explain) -> _Endpoint:
+    async def answer(request: web.Request) -> web.Response:
+        number, key = request.query.get("sequence"), request.query.get("key")
+        if (number is None) == (key is None) or not (number or "0").isdecimal():
+            return _json({"error": "ask for a sequence number or for a key"}, status=400)
+        return _json(ask(None if number is None else int(number), key))
 
     return answer
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, assert_never
 
 import msgspec
@@ -17,6 +18,7 @@ from headrace.core.effects import effects_of
 from headrace.core.verdict import Bury, RetryAfter, judge, too_old
 from headrace.flow.delivery.burial import Cause
 from headrace.flow.delivery.consignment import Waiting
+from headrace.flow.delivery.open_records import OpenRecord, Wanted, of_queue, waiting
 from headrace.flow.delivery.outbox import Outbox
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.sieve import Sieve
@@ -44,7 +46,7 @@ class AsyncDelivery:
         self._term = term
         self._ports = place.ports
         self._rules = place.rules.retry
-        self._sieve = Sieve(term.lease.shard_id, place)
+        self._sieve = Sieve(term.lease, place)
         self._settlement = settlement
         self._parked = settlement.parked
         self._outbox = Outbox(term, place.ports.sink, place.in_flight, settlement)
@@ -85,6 +87,12 @@ class AsyncDelivery:
     def is_idle(self) -> bool:
         """Every record was handled."""
         return not self._batcher.waiting and not self._keys
+
+    def find(self, wanted: Wanted) -> Iterator[OpenRecord]:
+        """Of keys at work, or in no batch yet."""
+        for queue in self._keys.values():
+            yield from of_queue(queue, wanted)
+        yield from waiting(self._batcher, wanted)
 
     def take_in(self, records: list[Record]) -> None:
         """The records of a page."""

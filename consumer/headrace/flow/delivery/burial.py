@@ -9,7 +9,14 @@ from typing import Final
 
 import structlog
 
-from headrace.core.verdict import KEY_PARKED, NOT_JSON, RECORD_AGE_EXCEEDED, RECORD_TOO_LARGE, WRITE_REFUSED
+from headrace.core.verdict import (
+    KEY_PARKED,
+    NOT_JSON,
+    RECORD_AGE_EXCEEDED,
+    RECORD_TOO_LARGE,
+    SKIPPED_BY_OPERATOR,
+    WRITE_REFUSED,
+)
 from headrace.errors import AwsError
 from headrace.flow.delivery.parked_keys import Parked
 from headrace.flow.handler_errors import LONGEST_MESSAGE, Told
@@ -36,8 +43,11 @@ class Cause:
 
     @property
     def parks_key(self) -> bool:
-        """Whether its key misses something now: what a filter had no way to look into is no state of a key."""
-        return self.reason != NOT_JSON
+        """Whether its key misses something now: what a filter had no way to look into is no state of a key.
+
+        Nor does a key wait for what an operator told the fleet to go on without.
+        """
+        return self.reason not in (NOT_JSON, SKIPPED_BY_OPERATOR)
 
     @classmethod
     def raised(cls, error: BaseException, reason: str, log: tuple[FailedAttempt, ...], attempts: int) -> Cause:
@@ -53,6 +63,11 @@ class Cause:
     def not_json(cls) -> Cause:
         """A filter could not look into the payload."""
         return cls(NOT_JSON, Told("", "a filter looks into the payload, which is not JSON"), 0)
+
+    @classmethod
+    def skipped(cls) -> Cause:
+        """An operator told the fleet to go on without it."""
+        return cls(SKIPPED_BY_OPERATOR, Told("", "skipped by operator; `headrace events` shows who, when and why"), 0)
 
     @classmethod
     def refused(cls, refusal: Refusal, attempts: int) -> Cause:

@@ -11,7 +11,7 @@ from headrace.flow.delivery.consignment import Waiting
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.sieve import Sieve
 from headrace.flow.workplace import Workplace
-from headrace.model import Record, ShardId
+from headrace.model import Lease, Record
 from headrace.ports import BatchHandler
 
 
@@ -26,8 +26,8 @@ class Taken(NamedTuple):
 class Intake:
     """Of one shard: makes records known to the tracker, and measures them."""
 
-    def __init__(self, shard: ShardId, place: Workplace, settlement: Settlement, handler: BatchHandler) -> None:
-        self._sieve = Sieve(shard, place)
+    def __init__(self, lease: Lease, place: Workplace, settlement: Settlement, handler: BatchHandler) -> None:
+        self._sieve = Sieve(lease, place)
         self._settlement = settlement
         self._size_of = handler.size_of
         # the comma that `size_of` counts for every record is not there before the first one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol, assert_never
 
@@ -15,6 +15,7 @@ from headrace.flow.delivery.burial import TOO_OLD, Cause
 from headrace.flow.delivery.consignment import Waiting
 from headrace.flow.delivery.intake import Taken
 from headrace.flow.delivery.invoke import Invocation, Invoker
+from headrace.flow.delivery.open_records import BEHIND, RETRYING, UNDER_WAY, OpenRecord, Wanted, told
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.handler_errors import Told
 from headrace.model import FailedAttempt, WindowCall
@@ -67,6 +68,19 @@ class LaneBatch:
     def retrying(self) -> int:
         """Open records, if a call failed."""
         return self._batch.open if self._has_failed else 0
+
+    def find(self, wanted: Wanted) -> Iterator[OpenRecord]:
+        """Records that are open in it."""
+        now = self._work.ports.clock.now()
+        for portion in self._batch.portions:
+            for one in self._of(portion):
+                if not wanted(one.record):
+                    continue
+                if portion.last is None:
+                    yield told(one.record, BEHIND if self._has_failed else UNDER_WAY)
+                else:
+                    due = None if self._batch.due is None else self._batch.due - now
+                    yield told(one.record, RETRYING, portion.attempts, _told(portion.last).error, due)
 
     async def run(self) -> None:
         """Until every record is settled or buried, or a stop was asked for. Raises LeaseLost."""

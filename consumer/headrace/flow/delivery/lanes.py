@@ -8,12 +8,14 @@ other; the tracker keeps the checkpoint at the lowest record that is open in any
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from headrace.core.lane import Lane, lane_of
 from headrace.core.portions import PortionRules
 from headrace.flow.delivery.intake import BatchMates, Intake, Taken
 from headrace.flow.delivery.invoke import Invoker
 from headrace.flow.delivery.lane_batch import LaneBatch, LaneWork
+from headrace.flow.delivery.open_records import OpenRecord, Wanted, waiting
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
@@ -32,7 +34,7 @@ class BatchDelivery:
         self._shard = term.lease.shard_id
         self._clock = place.ports.clock
         self._wake = wake
-        self._intake = Intake(self._shard, place, settlement, handler)
+        self._intake = Intake(term.lease, place, settlement, handler)
         rules = place.rules
         self._parks_keys = rules.parks_keys
         self._lanes: list[Lane[Taken]] = [Lane(rules.batch, self._intake.limit) for _ in range(rules.lanes.count)]
@@ -69,6 +71,13 @@ class BatchDelivery:
     def is_idle(self) -> bool:
         """No lane has anything to do."""
         return not self._batches and not any(self._lanes)
+
+    def find(self, wanted: Wanted) -> Iterator[OpenRecord]:
+        """In a batch, or in none yet."""
+        for batch in self._batches.values():
+            yield from batch.find(wanted)
+        for lane in self._lanes:
+            yield from waiting((taken.record.record for taken in lane), wanted)
 
     def take_in(self, records: list[Record]) -> None:
         """The records of a page."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from headrace.core.tracker import Tracker
 from headrace.flow.delivery.async_records import AsyncDelivery
 from headrace.flow.delivery.burial import Burial
 from headrace.flow.delivery.lanes import BatchDelivery
+from headrace.flow.delivery.open_records import OpenRecord, Wanted
 from headrace.flow.delivery.plain_records import RecordDelivery
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.windowed_lane import WindowedDelivery
@@ -47,6 +48,9 @@ class Delivery(Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether every record that was taken in has been handled."""
+
+    def find(self, wanted: Wanted) -> Iterator[OpenRecord]:
+        """What becomes of records that are open. Those that a sink has are told as far as they are known."""
 
     def take_in(self, records: list[Record]) -> None:
         """The records of a page."""

@@ -11,7 +11,7 @@ On the good path nothing is done per record but the call of the handler itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -31,6 +31,7 @@ from headrace.core.verdict import (
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.delivery.burial import Burial, Cause
 from headrace.flow.delivery.consignment import Consignment, Waiting, Writes
+from headrace.flow.delivery.open_records import OpenRecord, Wanted, of_queue, waiting
 from headrace.flow.delivery.sieve import Sieve
 from headrace.flow.handler_errors import failure_of
 from headrace.flow.term import Term
@@ -71,7 +72,7 @@ class RecordDelivery:
         self._ports = place.ports
         self._handler = handler
         self._rules = place.rules.retry
-        self._sieve = Sieve(term.lease.shard_id, place)
+        self._sieve = Sieve(term.lease, place)
         self._tracker = tracker
         self._burial = burial
         self._parked = burial.parked
@@ -107,6 +108,13 @@ class RecordDelivery:
     def is_idle(self) -> bool:
         """Nothing waits for the handler."""
         return not self._batcher.waiting and not len(self._parking)
+
+    def find(self, wanted: Wanted) -> Iterator[OpenRecord]:
+        """Parked, or in no batch yet."""
+        now = self._ports.clock.now()
+        for queue, due in self._parking.queues():
+            yield from of_queue(queue, wanted, None if due is None else due - now)
+        yield from waiting(self._batcher, wanted)
 
     def take_in(self, records: list[Record]) -> None:
         """The records of a page."""

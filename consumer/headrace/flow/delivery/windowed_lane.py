@@ -7,7 +7,7 @@ the records of its call are settled, so that it always belongs to the tracker's 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from headrace.core.backoff import delay_s
@@ -18,6 +18,7 @@ from headrace.core.windows import Windows, kept_at, window_key
 from headrace.flow.delivery.intake import Intake, Taken
 from headrace.flow.delivery.invoke import Invoker
 from headrace.flow.delivery.lane_batch import LaneBatch, LaneWork
+from headrace.flow.delivery.open_records import OpenRecord, Wanted, waiting
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.window_state import StateCarrier
 from headrace.flow.persist import persist
@@ -48,7 +49,7 @@ class WindowedDelivery:
         self._place = place
         self._wake = wake
         self._read_up_to_s = read_up_to_s
-        self._intake = Intake(term.lease.shard_id, place, settlement, handler)
+        self._intake = Intake(term.lease, place, settlement, handler)
         self._lane: Lane[Taken] = Lane(place.rules.batch, self._intake.limit)
         self._windows = Windows(term.lease.shard_id, int(place.rules.lanes.tumbling_s))
         self._carrier = StateCarrier(self._windows)
@@ -92,6 +93,12 @@ class WindowedDelivery:
     @property
     def _is_busy(self) -> bool:
         return self._batch is not None or self._is_closing_window
+
+    def find(self, wanted: Wanted) -> Iterator[OpenRecord]:
+        """In a batch, or in none yet."""
+        if self._batch is not None:
+            yield from self._batch.find(wanted)
+        yield from waiting((taken.record.record for taken in self._lane), wanted)
 
     def take_in(self, records: list[Record]) -> None:
         """The records of a page."""

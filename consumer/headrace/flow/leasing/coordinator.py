@@ -23,6 +23,7 @@ import structlog
 from headrace.core import lease_rows, leases, membership
 from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, orphans, plan
 from headrace.core.lineage import may_forget
+from headrace.core.orders import orders
 from headrace.core.silence import Watch
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Retryable
@@ -61,6 +62,8 @@ class View:
     calm_since: Instant
     """When a worker last came or went."""
     leases_read: Instant | None = None
+    has_word: bool = False
+    """An operator left word since the lease rows were read last: only a consistent read is sure to show it."""
 
 
 class Coordinator:
@@ -130,6 +133,8 @@ class Coordinator:
         workers = {worker.worker_id: worker for worker in map(lease_rows.worker_of, rows)}
         if _ownership(workers) != _ownership(self._view.workers):
             self._view.leases_read = None
+        if _words(workers) != _words(self._view.workers):
+            self._view.leases_read, self._view.has_word = None, True
         if _living(workers) != _living(self._view.workers):
             self._view.calm_since = self._ports.clock.now()
         self._view.workers = workers
@@ -145,24 +150,32 @@ class Coordinator:
         """Consistently: news of a change come once, and rows that do not show it yet would not be read again for long."""
         asked = self._ports.clock.now()
         self._holdings.look.clear()
+        if self._view.has_word:
+            await self._discovery.look_for_pause()
         self._view.leases = await self._discovery.read_leases(consistent=True)
-        self._view.leases_read = asked
+        self._view.leases_read, self._view.has_word = asked, False
         now = self._ports.clock.now()
         orphaned = {lease.shard_id for lease in orphans(self._fleet())}
         self._view.orphaned = {shard: self._view.orphaned.get(shard, now) for shard in orphaned}
 
     def _fleet(self) -> Fleet:
-        view, now = self._view, self._ports.clock.now()
+        now = self._ports.clock.now()
         patience = OVERDUE_POLLS * self._timing.poll_period_s
         jitter = self._timing.poll_period_s * self._ports.chance()
+        return self._seen(frozenset(s for s, since in self._view.orphaned.items() if now - since > patience + jitter))
+
+    def _seen(self, overdue: frozenset[ShardId] = frozenset()) -> Fleet:
+        view, now = self._view, self._ports.clock.now()
         return Fleet(
             me=self._me,
             workers=view.workers,
             leases=view.leases | self._newer(),
             held=self._holdings.shards,
-            overdue=frozenset(s for s, since in view.orphaned.items() if now - since > patience + jitter),
+            overdue=overdue,
             calm=now - view.calm_since >= CALM_DURATIONS * self._timing.duration_s,
             silent=view.watch.silent(view.workers.values(), now, self._timing.duration_s, self._longest_gap_s),
+            epochs=self._holdings.epochs,
+            paused=self._discovery.paused_by is not None,
         )
 
     def _newer(self) -> dict[ShardId, Lease]:
@@ -174,6 +187,8 @@ class Coordinator:
     # --- act -----------------------------------------------------------------------------------------------------------
 
     async def _act(self) -> None:
+        for order in orders(self._seen()):
+            self._holdings.obey(order)
         if not self._trust.permits():
             return
         fenced = [await self._fence(a) for a in plan(self._fleet()) if isinstance(a, Fence | Tombstone)]
@@ -242,7 +257,7 @@ class Coordinator:
             self._view.workers.get(worker),
             2 * self._timing.heartbeat_period_s + self._timing.poll_period_s,
         )
-        takes_part = row is not None and row.state == membership.LIVE
+        takes_part = row is not None and row.state == membership.LIVE and row.drained_by is None
         return takes_part and self._view.watch.has_moved(worker, self._ports.clock.now(), recently_s)
 
     # --- wait ----------------------------------------------------------------------------------------------------------
@@ -265,3 +280,7 @@ def _ownership(workers: dict[WorkerId, WorkerRow]) -> set[tuple[WorkerId, str, i
 
 def _living(workers: dict[WorkerId, WorkerRow]) -> set[WorkerId]:
     return {w.worker_id for w in workers.values() if w.state == membership.LIVE}
+
+
+def _words(workers: dict[WorkerId, WorkerRow]) -> set[str]:
+    return {w.word for w in workers.values() if w.word}

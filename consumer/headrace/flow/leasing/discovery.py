@@ -51,6 +51,8 @@ class Discovery:
     def __init__(self, ports: Ports, stream: str, losses: Losses) -> None:
         self.label = stream
         """The name under which the stream's lease rows stand."""
+        self.paused_by: str | None = None
+        """The operator who paused the whole application, as it was read last."""
         self._stream = stream
         self._losses = losses
         self._listed: frozenset[ShardId] = frozenset()
@@ -68,6 +70,7 @@ class Discovery:
         if lease_rows.remembered_created(meta) != description.created:
             meta = await self._replace(description, lease_rows.remembered_created(meta))
         self.label = lease_rows.remembered_label(meta)
+        self.paused_by = lease_rows.paused_by(meta)
         if lease_rows.is_bootstrapped(meta):
             await persist("discover", self.discover, self._ports.chance)
         else:
@@ -81,8 +84,14 @@ class Discovery:
             await asyncio.sleep(LIST_SHARDS_EVERY_S * (0.5 + self._ports.chance()))
             try:
                 await self.discover()
+                await self.look_for_pause()
             except AwsError as error:
                 log.warning("discovery_failed", error=str(error))
+
+    async def look_for_pause(self) -> None:
+        """Whether the whole application is paused now. Raises what the table's `get` raises."""
+        if (meta := await self._ports.table.get(leases.meta_key(self._stream))) is not None:
+            self.paused_by = lease_rows.paused_by(meta)
 
     async def discover(self) -> list[Shard]:
         """Make a row for every listed shard that has none; returns the shards that are listed or had a row.

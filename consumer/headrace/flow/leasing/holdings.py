@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import assert_never
 
 import structlog
 
+from headrace.core.orders import Drop, Order, Rest
 from headrace.flow.term import Term, Trust
 from headrace.model import Lease, ShardId
 from headrace.ports import Observer
@@ -15,9 +17,20 @@ log = structlog.get_logger(__name__)
 
 
 class Holdings:
-    """What one incarnation holds; `opened` is called with every lease that came into its hands."""
+    """What one incarnation holds.
 
-    def __init__(self, trust: Trust, observer: Observer, opened: Callable[[Term], None]) -> None:
+    `opened` is called with every lease that came into its hands, `dropped` with one that has left them, and `rested` with
+    one that is to be given up in peace.
+    """
+
+    def __init__(
+        self,
+        trust: Trust,
+        observer: Observer,
+        opened: Callable[[Term], None],
+        dropped: Callable[[Term], None],
+        rested: Callable[[Term], None],
+    ) -> None:
         self.terms: dict[ShardId, Term] = {}
         self.wished: dict[ShardId, Lease] = {}
         """Leases asked for and waited for."""
@@ -30,6 +43,8 @@ class Holdings:
         self._trust = trust
         self._observer = observer
         self._opened = opened
+        self._dropped = dropped
+        self._rested = rested
 
     def hold(self, lease: Lease, transition: str) -> None:
         """A lease came into this worker's hands: claimed, taken, adopted or received.
@@ -46,6 +61,24 @@ class Holdings:
         log.info("lease_opened", shard=lease.shard_id, epoch=lease.epoch, transition=transition)
         self._observer.lease_changed(lease.shard_id, transition)
         self._opened(term)
+
+    def obey(self, order: Order) -> None:
+        """What the rows say about a lease in this worker's hands, if it still is under that epoch."""
+        term = self.terms.get(order.shard)
+        if term is None or term.epoch != order.epoch:
+            return
+        match order:
+            case Drop():
+                self._dropped(term)
+            case Rest():
+                self._rested(term)
+            case _:
+                assert_never(order)
+
+    @property
+    def epochs(self) -> dict[ShardId, int]:
+        """Under which epoch each lease is held."""
+        return {shard: term.epoch for shard, term in self.terms.items()}
 
     def close(self, term: Term) -> None:
         """A shard's run ended: the lease is no longer in this worker's hands."""

@@ -15,6 +15,7 @@ import structlog
 from headrace.core.tracker import Tracker
 from headrace.errors import LeaseLost
 from headrace.flow.delivery.burial import Burial
+from headrace.flow.delivery.open_records import OpenRecord, Wanted
 from headrace.flow.delivery.opening import open_delivery
 from headrace.flow.delivery.parked_keys import Parked
 from headrace.flow.shard.checkpoint import Checkpoints, SettledUpTo
@@ -23,7 +24,7 @@ from headrace.flow.shard.fetch import Fetcher
 from headrace.flow.shard.finish import Finish
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import Instant, Record, ShardId, WorkerId
+from headrace.model import Checkpoint, Instant, Record, ShardId, WorkerId
 from headrace.ports import ShardStatus
 from headrace.tasks import TaskGroup, is_set_within
 
@@ -41,6 +42,7 @@ class ShardRun:
         self._place = place
         self._farewell = Farewell(place.rules.drain_s)
         self._ended = False
+        self._dropped = asyncio.Event()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -66,6 +68,11 @@ class ShardRun:
     def is_reading(self) -> bool:
         """Whether it was neither asked to stop nor is held."""
         return not self._farewell.is_asked and self._fetcher.halted is None
+
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether it finishes what is in flight and begins nothing more."""
+        return self._farewell.is_asked
 
     async def run(self) -> None:
         """Live until the shard ends, the worker stops, or the lease is lost (raises LeaseLost)."""
@@ -93,6 +100,21 @@ class ShardRun:
         """Ask for a graceful end, after which other workers go first: this one gets nowhere."""
         self._farewell.ask(shun=True)
         self._wake.set()
+
+    def drop(self) -> None:
+        """The lease is under another epoch: no call may start any more, and the run ends at once as one that lost it."""
+        self._term.end()
+        self._dropped.set()
+
+    def find(self, wanted: Wanted) -> list[OpenRecord]:
+        """What becomes of records that were read here and are not settled."""
+        return list(self._delivery.find(wanted))
+
+    @property
+    def read_to(self) -> int:
+        """Sequence number of the last record that was read, 0 for none."""
+        position = self._fetcher.reading.position
+        return position.sequence_number if isinstance(position, Checkpoint) and self._fetcher.reading.has_begun else 0
 
     def status(self) -> ShardStatus:
         """What it is doing at this moment."""
@@ -131,6 +153,7 @@ class ShardRun:
                     tasks.create_task(self._fetch(), name=f"{shard}-fetch"),
                     tasks.create_task(self._delivery.settle(), name=f"{shard}-settle"),
                     tasks.create_task(checkpoints, name=f"{shard}-checkpoint"),
+                    tasks.create_task(self._until_dropped(), name=f"{shard}-watch"),
                 ]
                 await asyncio.sleep(0)  # they begin before anything is delivered
                 await self._deliver_all()
@@ -144,6 +167,10 @@ class ShardRun:
                 raise LeaseLost(f"{shard}: the lease was lost") from lost
         if self._farewell.is_overdue:
             await self._term.calls_ended()
+
+    async def _until_dropped(self) -> None:
+        await self._dropped.wait()
+        raise LeaseLost(f"{self.shard}: its row shows a later epoch")
 
     async def _fetch(self) -> None:
         await self._fetcher.run(lambda: not self._farewell.is_asked, self._room)

@@ -1,0 +1,1 @@
+"""What operators do to a running fleet, from wherever: each act a function over a `Desk`."""
