@@ -67,7 +67,9 @@ def health(
     context: typer.Context,
     config: Config = None,
     *,
-    ready: Annotated[bool, typer.Option("--ready", help="Ask whether it takes part, not only whether it lives.")] = False,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it takes part, not only whether it lives.")
+    ] = False,
 ) -> None:
     """Ask the worker at this machine's ops port how it is; exit code 0 if it is well, 1 if not or if there is none."""
     settings = load_settings(context, config).settings

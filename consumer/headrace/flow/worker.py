@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 
+from headrace.core.fleet_status import FleetStatus
 from headrace.errors import Fenced, StreamReplaced
 from headrace.flow.incarnation import Incarnation, WorkerRules
 from headrace.flow.leasing.discovery import Discovery
@@ -89,6 +90,10 @@ class Worker:
         incarnation = self.incarnation
         is_ready = incarnation is not None and incarnation.ready
         return is_ready, {"worker": None if incarnation is None else incarnation.me}
+
+    def fleet(self) -> FleetStatus | None:
+        """What this worker sees of the whole fleet; None until it has looked."""
+        return None if self.incarnation is None else self.incarnation.fleet()
 
     def status(self) -> dict[str, Any]:
         """What this worker is doing: its id, its trust, its shards."""
