@@ -8,7 +8,7 @@ export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup emulators deploy-tools demo test check format lint types contracts simulate chaos bench clean
+.PHONY: help setup emulators deploy-tools render demo test check format lint types contracts simulate chaos bench clean
 
 help:           ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,9 @@ emulators: $(UV) ## local AWS look-alikes for demo and tests, in an environment 
 
 deploy-tools: $(UV) ## helm, promtool, hadolint, docker-compose and schemas, for the tests of what is deployed
 	python3 tools/deploy/install.py
+
+render: $(STAMP) deploy-tools ## what follows from something else: boards, alerts, the chart's schema and README, manifests
+	PYTHONPATH=tools $(BIN)/python -m render
 
 demo: $(STAMP) emulators ## two workers on a local stack, 40,000 records, and a proof that nothing was lost
 	$(BIN)/headrace demo

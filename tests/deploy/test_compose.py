@@ -11,12 +11,16 @@ import tomllib
 from pathlib import Path
 from unittest import mock
 
+import aiohttp
 import pytest
 import servers
 import yaml
+from render import alerts, boards
 
 from deploy import awslocal, compose
-from deploy.tools import ROOT, accepted
+from deploy.expressions import NAME
+from deploy.tools import BIN, ROOT, accepted
+from headrace.ops.catalogue import CATALOGUE
 from headrace.settings import load
 from headrace.settings.names import known_names
 from headrace_producer.workload import WORKLOADS
@@ -223,12 +227,36 @@ async def test_hook_producer_and_worker_work_together_in_the_files_own_environme
         await until_written(given, 300 - told["poison"])
         assert '"ok":true' in await run(sys.executable, "-m", "headrace", "health", environment=given, folder=tmp_path)
         assert (await queued(given)) == told["poison"]
+        await metrics_are_as_documented(port, buried=told["poison"])
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(worker.wait(), 25) == 0
     finally:
         if worker.returncode is None:
             worker.kill()
             await worker.wait()
+
+
+async def metrics_are_as_documented(port, buried):
+    """The live endpoint pleases promtool, and shows what the table, the boards and the alerts name."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        page = await answer.text()
+    if (BIN / "promtool").exists():
+        assert accepted("promtool", "check", "metrics", given=page) == ""
+    shown = set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
+    documented = {metric.name for metric in CATALOGUE}
+    assert shown - documented == {name for name in shown if not name.startswith("headrace_")}
+    assert documented - shown == {"headrace_handler_timeout_seconds"}, "there is one for batch handlers alone"
+    foreign = {name for rule in alerts.rules() for name in NAME.findall(rule["expr"])}
+    foreign |= {
+        name
+        for board in boards.boards().values()
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in NAME.findall(target["expr"])
+    }
+    assert {name for name in foreign if not name.startswith("headrace_")} <= shown
+    assert 'headrace_stream_shards{state="owned",stream="readings"} 4.0' in page
+    assert f'headrace_records_total{{outcome="buried",stream="readings"}} {buried}.0' in page
 
 
 async def run(*command, environment, folder, instead=None):
