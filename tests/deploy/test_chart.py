@@ -261,3 +261,14 @@ def test_every_value_is_explained():
             yield path
 
     assert set(leaves(yaml.safe_load((CHART / "values.yaml").read_text()))) == explained
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs" / "kubernetes.md", CHART / "README.md"], ids=lambda page: page.name)
+def test_the_values_that_the_documentation_shows_are_good(page):
+    """Whoever copies them gets a worker that starts."""
+    (shown,) = re.findall(r"```yaml\n(config:.*?)```", page.read_text(), re.DOTALL)
+    accepted("helm", "lint", "--strict", CHART, "-f", "-", given=shown)
+    made = accepted("helm", "template", "readings", CHART, "-f", "-", given=shown)
+    maps = [one for one in yaml.safe_load_all(made) if one and one["kind"] == "ConfigMap"]
+    settings = load([], next(one["data"] for one in maps if "HEADRACE_APPLICATION" in one["data"]))
+    assert settings.sink.table == "readings"

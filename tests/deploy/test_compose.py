@@ -202,6 +202,23 @@ def test_the_hook_may_be_run_by_localstack():
     assert SCRIPT.read_text().startswith("#!/bin/sh\n")
 
 
+AUDITED = """
+import os, sys
+told = open(sys.argv[1], "w", buffering=1)
+def hook(event, arguments):
+    if event in {"os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink"}:
+        told.write(f"{event} {arguments}\\n")
+    elif event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        if not (isinstance(arguments[0], int) or str(arguments[0]).startswith(("/dev/", "/tmp/"))):
+            told.write(f"open {arguments}\\n")
+sys.addaudithook(hook)
+sys.dont_write_bytecode = True
+from headrace.cli import main
+sys.exit(main(["run"]))
+"""
+"""A worker that notes every file that it opens for writing, but for those in /tmp, where its container may write."""
+
+
 @pytest.mark.process
 @pytest.mark.servers
 async def test_hook_producer_and_worker_work_together_in_the_files_own_environment(prepared, tmp_path):
@@ -220,8 +237,9 @@ async def test_hook_producer_and_worker_work_together_in_the_files_own_environme
     told = json.loads(done)
     assert told["records"] == 300
     assert told["poison"] > 0
+    written = tmp_path / "written"
     worker = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "headrace", "run"], env=given, cwd=tmp_path, stdout=subprocess.DEVNULL
+        *[sys.executable, "-c", AUDITED, str(written)], env=given, cwd=tmp_path, stdout=subprocess.DEVNULL
     )
     try:
         await until_written(given, 300 - told["poison"])
@@ -230,6 +248,7 @@ async def test_hook_producer_and_worker_work_together_in_the_files_own_environme
         await metrics_are_as_documented(port, buried=told["poison"])
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(worker.wait(), 25) == 0
+        assert written.read_text() == "", "the root file system of its container is read-only"
     finally:
         if worker.returncode is None:
             worker.kill()
