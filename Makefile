@@ -8,7 +8,7 @@ export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup emulators demo test check format lint types contracts simulate chaos bench clean
+.PHONY: help setup emulators deploy-tools render demo test check format lint types contracts simulate chaos bench clean
 
 help:           ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,10 +25,16 @@ $(STAMP): $(UV) pyproject.toml uv.lock
 emulators: $(UV) ## local AWS look-alikes for demo and tests, in an environment of their own
 	tools/emulators/install
 
+deploy-tools: $(UV) ## helm, promtool, hadolint, docker-compose and schemas, for the tests of what is deployed
+	python3 tools/deploy/install.py
+
+render: $(STAMP) deploy-tools ## what follows from something else: boards, alerts, the chart's schema and README, manifests
+	PYTHONPATH=tools $(BIN)/python -m render
+
 demo: $(STAMP) emulators ## two workers on a local stack, 40,000 records, and a proof that nothing was lost
 	$(BIN)/headrace demo
 
-test: $(STAMP) emulators ## all tests, a file at a time on each of two processors
+test: $(STAMP) emulators deploy-tools ## all tests, a file at a time on each of two processors
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: format lint types contracts test ## what CI runs
@@ -63,4 +69,4 @@ bench: $(STAMP) emulators ## CPU per record, beside a stock aiobotocore loop in 
 	$(BIN)/python -m benchmarks
 
 clean:          ## remove what the other targets made
-	rm -rf .venv .tools .demo tools/emulators/.venv tools/emulators/node_modules
+	rm -rf .venv .tools .demo tools/emulators/.venv tools/emulators/node_modules tools/deploy/.venv tools/deploy/bin

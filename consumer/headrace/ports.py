@@ -273,6 +273,9 @@ class Observer(Protocol):
     def heartbeat_sent(self, seconds: float) -> None:
         """A heartbeat was acknowledged after this long. Called from the heartbeat's thread."""
 
+    def loop_delayed(self, seconds: float) -> None:
+        """The main loop woke this much later than it was asked to: something kept it busy."""
+
     def worker_fenced(self) -> None:
         """This incarnation was declared dead by another worker."""
 

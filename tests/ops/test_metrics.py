@@ -6,14 +6,20 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from headrace.core import verdict
+from headrace.core.fleet_status import FleetStatus
 from headrace.model import Instant, ShardId
+from headrace.ops import catalogue
 from headrace.ops.catalogue import CATALOGUE
+from headrace.ops.fleet_gauges import FleetGauges
 from headrace.ops.metrics import Metrics, process_registry
 from headrace.ports import Observer, ShardStatus
 from headrace.testing.observer import RecordingObserver
 
 WALL_S = 1_800_000_000.0
 ONE, TWO = ShardId("shardId-1"), ShardId("shardId-2")
+
+
+FLEET = FleetStatus(owned=2, unowned=1, waiting=4, unowned_lag_s=33.0, workers=3, retention_s=86_400.0, is_leaving=True)
 
 
 class StillClock:
@@ -82,6 +88,8 @@ def test_both_observers_have_every_method_of_the_port(metrics):
 def test_every_metric_of_the_catalogue_is_exposed_and_no_other(registry, metrics):
     """The documented table is the truth."""
     metrics.shard_opened(ONE, FakeShard().status)
+    limits = {catalogue.LEASE_DURATION: 10.0, catalogue.HANDLER_TIMEOUT: 60.0}
+    registry.register(FleetGauges("orders", lambda: FLEET, limits))
     exposed = {family.name for family in registry.collect()}
     assert exposed == {metric.name.removesuffix("_total") for metric in CATALOGUE}
 
@@ -134,6 +142,25 @@ def test_progress_is_shown_as_a_time_of_day(registry, metrics):
     assert value(registry, "headrace_shard_last_progress_timestamp_seconds", shard=ONE) == WALL_S - 10
 
 
+def test_what_a_worker_knows_of_the_fleet_is_shown_once_it_has_looked(registry):
+    """Shards that nobody reads have no series of their own: these gauges are how they are seen."""
+    seen = []
+    registry.register(FleetGauges("orders", lambda: seen[0] if seen else None, {catalogue.LEASE_DURATION: 10.0}))
+    assert value(registry, "headrace_stream_shards", state="unowned") is None
+    assert value(registry, "headrace_lease_duration_seconds") == 10
+    assert value(registry, "headrace_handler_timeout_seconds") is None
+    seen.append(FLEET)
+    assert [value(registry, "headrace_stream_shards", state=state) for state in ("owned", "unowned", "waiting")] == [
+        2,
+        1,
+        4,
+    ]
+    assert value(registry, "headrace_stream_unowned_lag_seconds") == 33
+    assert value(registry, "headrace_stream_retention_seconds") == 86_400
+    assert value(registry, "headrace_workers") == 3
+    assert value(registry, "headrace_worker_leaving") == 1
+
+
 def test_what_is_told_is_counted(registry, metrics):
     """Each event reaches its metric."""
     metrics.shard_opened(ONE, FakeShard().status)
@@ -148,6 +175,7 @@ def test_what_is_told_is_counted(registry, metrics):
     metrics.destination_failed(ONE)
     metrics.lease_changed(ONE, "claimed")
     metrics.heartbeat_sent(0.01)
+    metrics.loop_delayed(0.2)
     metrics.worker_fenced()
     metrics.peer_fenced()
     seen = {
@@ -166,6 +194,7 @@ def test_what_is_told_is_counted(registry, metrics):
         "batch": value(registry, "headrace_batch_records_sum"),
         "way": value(registry, "headrace_end_to_end_seconds_sum"),
         "heartbeat": value(registry, "headrace_heartbeat_seconds_count"),
+        "late": value(registry, "headrace_event_loop_delay_seconds_sum"),
         "fenced": value(registry, "headrace_worker_fenced_total"),
         "peers": value(registry, "headrace_peers_fenced_total"),
         "held": value(registry, "headrace_leases_held"),
@@ -173,7 +202,7 @@ def test_what_is_told_is_counted(registry, metrics):
     }
     assert seen == {
         "fetched": 10, "bytes": 4096, "empty": 1, "throttled": 1, "settled": 9, "buried": 1, "dead": 1, "retries": 1,
-        "checkpoints": 1, "failures": 1, "claimed": 1, "handled": 1, "batch": 10, "way": 2, "heartbeat": 1, "fenced": 1,
+        "checkpoints": 1, "failures": 1, "claimed": 1, "handled": 1, "batch": 10, "way": 2, "heartbeat": 1, "late": 0.2, "fenced": 1,
         "peers": 1, "held": 1, "epoch": 7,
     }  # fmt: skip
 

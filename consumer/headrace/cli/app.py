@@ -65,6 +65,24 @@ def run(
 
 
 @app.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
+def health(
+    context: typer.Context,
+    config: Config = None,
+    *,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it takes part, not only whether it lives.")
+    ] = False,
+) -> None:
+    """Ask the worker at this machine's ops port how it is; exit code 0 if it is well, 1 if not or if there is none."""
+    settings = load_settings(context, config).settings
+    from headrace.cli.health import health as ask  # noqa: PLC0415 - only this command needs it
+
+    is_well, told = ask(settings, "/readyz" if ready else "/livez")
+    typer.echo(told, err=not is_well)
+    raise typer.Exit(0 if is_well else 1)
+
+
+@app.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
 def verify(
     context: typer.Context,
     ledger: Annotated[

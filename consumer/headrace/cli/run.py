@@ -40,7 +40,10 @@ from headrace.flow.worker import Worker
 from headrace.flow.workplace import LaneRules, ShardRules
 from headrace.loss import LossPolicy
 from headrace.model import StreamDescription
+from headrace.ops import catalogue
+from headrace.ops.catalogue import Metric
 from headrace.ops.endpoints import Answers, serve
+from headrace.ops.fleet_gauges import FleetGauges
 from headrace.ops.metrics import Metrics, process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
 from headrace.ports import BatchHandler, Handler, Ports
@@ -118,6 +121,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 fan_out=fan_out,
             )
             worker = Worker(ports, _worker_rules(settings, description, handler))
+            registry.register(FleetGauges(description.name, worker.fleet, _limits(settings, handler)))
             answers = Answers(
                 worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged, worker.explain
             )
@@ -183,6 +187,14 @@ def _worker_rules(settings: Settings, description: StreamDescription, handler: H
         needs_order=settings.sink.needs_order,
         stall_s=settings.lease.stall.total_seconds(),
     )
+
+
+def _limits(settings: Settings, handler: Handler | BatchHandler) -> dict[Metric, float]:
+    """What alerts compare with."""
+    limits = {catalogue.LEASE_DURATION: settings.lease.duration.total_seconds()}
+    if isinstance(handler, BatchHandler):
+        limits[catalogue.HANDLER_TIMEOUT] = settings.handler_timeout.total_seconds()
+    return limits
 
 
 def _lane_rules(settings: Settings) -> LaneRules:

@@ -133,6 +133,11 @@ def orphans(fleet: Fleet) -> list[Lease]:
     return sorted((lease for lease in startable if _orphaned(lease, fleet)), key=lambda lease: lease.shard_id)
 
 
+def participants(fleet: Fleet) -> list[WorkerId]:
+    """The workers that may own leases: alive, staying, and not silent for too long."""
+    return [worker for worker, row in fleet.workers.items() if _takes_part(row, fleet)]
+
+
 def shares(fleet: Fleet) -> dict[ShardId, WorkerId]:
     """The owner that each orphan should get, the same in every view of the same rows."""
     candidates = {w.worker_id: w for w in fleet.workers.values() if _takes_part(w, fleet)}

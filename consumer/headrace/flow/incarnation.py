@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from headrace.core import membership
+from headrace.core.fleet_status import FleetStatus
 from headrace.core.identity import fresh_token
 from headrace.core.tenure import LeaseTiming
 from headrace.errors import AwsError, Fenced, LeaseLost, OrderLost, StreamReplaced
@@ -145,6 +146,11 @@ class Incarnation:
     def read_to(self) -> dict[ShardId, str]:
         """Sequence number of the last record that was read, by shard."""
         return {run.shard: str(run.read_to) for run in self._runs.values()}
+
+    def fleet(self) -> FleetStatus | None:
+        """What it sees of the whole fleet; None until it has looked."""
+        leaving = self._state == membership.LEAVING
+        return self._coordinator.status(retention_s=self._losses.description.retention_s, is_leaving=leaving)
 
     async def _work(self, stop: asyncio.Event) -> None:
         async with self._shards:

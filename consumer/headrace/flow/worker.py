@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 
+from headrace.core.fleet_status import FleetStatus
 from headrace.errors import Fenced, StreamReplaced
 from headrace.flow.incarnation import Incarnation, WorkerRules
 from headrace.flow.leasing.discovery import Discovery
@@ -97,6 +98,10 @@ class Worker:
             return {"worker": None, "open": [], "read_to": {}}
         found = incarnation.find(lambda record: record.sequence_number == number or record.partition_key == key)
         return {"worker": incarnation.me, "open": found, "read_to": incarnation.read_to()}
+
+    def fleet(self) -> FleetStatus | None:
+        """What this worker sees of the whole fleet; None until it has looked."""
+        return None if self.incarnation is None else self.incarnation.fleet()
 
     def status(self) -> dict[str, Any]:
         """What this worker is doing: its id, its trust, its shards."""

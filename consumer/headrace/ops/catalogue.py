@@ -57,6 +57,32 @@ SHARD_HALTED = Metric(
 )
 SHARDS_HELD = Metric("headrace_leases_held", "gauge", "Shards that this worker runs.")
 
+STREAM_SHARDS = Metric(
+    "headrace_stream_shards",
+    "gauge",
+    "Shards of the stream as this worker sees the fleet: with a living owner, to be read and without one, waiting for their parents.",
+    ("stream", "state"),
+    values=("owned", "unowned", "waiting"),
+)
+UNOWNED_LAG = Metric(
+    "headrace_stream_unowned_lag_seconds",
+    "gauge",
+    "Age of the oldest record that may wait in a shard without an owner; 0 while each has one.",
+)
+RETENTION = Metric("headrace_stream_retention_seconds", "gauge", "How long the stream keeps a record.")
+WORKERS = Metric("headrace_workers", "gauge", "Workers that take part, as this one sees the fleet.")
+LEAVING = Metric(
+    "headrace_worker_leaving", "gauge", "1 while this worker finishes what is in flight and releases its leases."
+)
+LEASE_DURATION = Metric(
+    "headrace_lease_duration_seconds", "gauge", "HEADRACE_LEASE_DURATION: silence after which a worker counts as dead."
+)
+HANDLER_TIMEOUT = Metric(
+    "headrace_handler_timeout_seconds",
+    "gauge",
+    "HEADRACE_HANDLER_TIMEOUT, with a Lambda or batch handler: the longest that one call may take.",
+)
+
 FETCHES = Metric(
     "headrace_fetch_total",
     "counter",
@@ -161,6 +187,12 @@ HEARTBEAT_SECONDS = Metric(
     "histogram",
     "Time until a heartbeat was acknowledged.",
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+LOOP_DELAY_SECONDS = Metric(
+    "headrace_event_loop_delay_seconds",
+    "histogram",
+    "How much later than asked for the main loop woke up: what keeps it busy delays everything.",
+    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 
 CATALOGUE: Final = tuple(value for value in list(vars().values()) if isinstance(value, Metric))

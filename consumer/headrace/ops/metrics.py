@@ -152,6 +152,10 @@ class Metrics:
         """Observe a heartbeat."""
         self._histograms[catalogue.HEARTBEAT_SECONDS].observe(seconds)
 
+    def loop_delayed(self, seconds: float) -> None:
+        """Observe a pulse of the main loop."""
+        self._histograms[catalogue.LOOP_DELAY_SECONDS].observe(seconds)
+
     def worker_fenced(self) -> None:
         """Count an own death."""
         self._count(catalogue.FENCED)

@@ -88,6 +88,11 @@ class RecordingObserver:
         """Remember it."""
         self.calls.append(("heartbeat_sent", seconds))
 
+    def loop_delayed(self, seconds: float) -> None:
+        """Remember it, where it was late at all: it is felt several times a second."""
+        if seconds > 0:
+            self.calls.append(("loop_delayed", seconds))
+
     def worker_fenced(self) -> None:
         """Remember it."""
         self.calls.append(("worker_fenced",))

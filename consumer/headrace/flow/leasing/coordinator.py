@@ -22,6 +22,7 @@ import structlog
 
 from headrace.core import lease_rows, leases, membership
 from headrace.core.assignment import Adopt, Ask, Claim, Fence, Fleet, Take, Tombstone, orphans, plan
+from headrace.core.fleet_status import FleetStatus, fleet_status
 from headrace.core.lineage import may_forget
 from headrace.core.orders import orders
 from headrace.core.silence import Watch
@@ -104,6 +105,14 @@ class Coordinator:
     def workers(self) -> list[WorkerRow]:
         """The rows of all workers, as they were read last."""
         return list(self._view.workers.values())
+
+    def status(self, *, retention_s: float, is_leaving: bool) -> FleetStatus | None:
+        """The fleet, as its rows were read last; None before that."""
+        if not self._view.leases:
+            return None
+        now, wall_s = self._ports.clock.now(), self._ports.clock.wall().timestamp()
+        unread_s = {shard: now - since for shard, since in self._view.orphaned.items()}
+        return fleet_status(self._fleet(), unread_s, wall_s=wall_s, retention_s=retention_s, is_leaving=is_leaving)
 
     def peers(self) -> list[str]:
         """Where the other workers that take part can be nudged."""

@@ -68,9 +68,11 @@ class Heart:
 
     async def feel_pulse(self) -> None:
         """For ever, on the main loop: note that it runs."""
+        pause_s = self._timing.longest_stall_s / 5
         while True:
-            self._pulse = self._ports.clock.now()
-            await asyncio.sleep(self._timing.longest_stall_s / 5)
+            felt = self._pulse = self._ports.clock.now()
+            await asyncio.sleep(pause_s)
+            self._ports.observer.loop_delayed(max(0.0, self._ports.clock.now() - felt - pause_s))
 
     async def run(self, table: LeaseTable) -> None:
         """Beat for ever, at a fixed cadence, through `table`. Raises Fenced."""
