@@ -63,6 +63,13 @@ def test_what_was_told_a_while_ago_is_carried_forward():
     assert (shards["s1"].judged.state, shards["s1"].figures.lag_s) == (State.OK, 0.0)
 
 
+def test_a_shard_that_gets_on_does_not_age_between_two_reports():
+    """There is always something in flight; only a report that stays away too long makes its lag grow."""
+    for age_s, lag_s in ((10, 0.4), (11, 11.4)):
+        reports = {A: report(told("s0", 0.4, 0.3, open_=9), at_s=NOW_S - age_s)}
+        assert by_id(view([lease("s0")], reports))["s0"].figures.lag_s == lag_s
+
+
 def test_an_owner_that_fell_silent_leaves_its_shards_unowned():
     """Its last report looks fine for ever."""
     fleet = view([lease("s0")], {A: report(told("s0"), at_s=NOW_S - 16)})
@@ -110,6 +117,8 @@ def test_the_time_to_catch_up_is_that_of_the_slowest_and_unknown_where_one_falls
     leases = [lease("s0"), lease("s1"), lease("s2")]
     gaining = report(told("s0", 100.0, open_=1, gain=2.0), told("s1", 90.0, open_=1, gain=0.5), told("s2"))
     assert view(leases, {A: gaining}).figures.catch_up_s == 180.0
+    fine = report(told("s0", 4.0, open_=1, gain=-1.0), told("s1"), told("s2"))
+    assert view(leases, {A: fine}).figures.catch_up_s == 0
     falling = report(told("s0", 100.0, open_=1, gain=2.0), told("s1", 90.0, open_=1, gain=-0.5), told("s2"))
     assert view(leases, {A: falling}).figures.catch_up_s is None
 

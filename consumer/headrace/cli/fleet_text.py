@@ -58,7 +58,7 @@ def _figures(figures: FleetFigures) -> Text:
 
 
 def _catch_up(figures: FleetFigures) -> str:
-    if figures.worst_lag_s < 1:
+    if figures.catch_up_s == 0:
         return ""
     return " (not shrinking)" if figures.catch_up_s is None else f" (caught up in {ago(figures.catch_up_s)})"
 

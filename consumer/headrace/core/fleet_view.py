@@ -13,10 +13,13 @@ from typing import Final
 
 from headrace.core.lineage import missing_leases
 from headrace.core.membership import is_alive
-from headrace.core.reports import Report, ShardFigures
+from headrace.core.reports import REPORT_EVERY_S, Report, ShardFigures
 from headrace.core.state_words import Facts, Figures, Judged, Limits, State, judge, judge_fleet
 from headrace.loss import Loss
 from headrace.model import Lease, Shard, ShardId, TrimHorizon, WorkerId, WorkerRow
+
+KEEPS_UP_S: Final = 5.0
+"""Of lag: what is in flight of a shard that keeps up may be this old."""
 
 GAINING: Final = 0.01
 """Seconds of lag made good in a second from which on a time to catch up can be told."""
@@ -69,7 +72,7 @@ class WorkerView:
 class FleetFigures:
     """The figures of the fleet; rates per second, `buried` in the last hour.
 
-    `catch_up_s` is None where nothing lags, or it does not shrink.
+    `catch_up_s` is 0 where nothing lags, None where it does not shrink.
     """
 
     worst_lag_s: float = 0.0
@@ -79,7 +82,7 @@ class FleetFigures:
     retrying: int = 0
     buried: int = 0
     unowned: int = 0
-    catch_up_s: float | None = None
+    catch_up_s: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +156,11 @@ def _shard_view(shard: ShardId, seen: Seen, limits: Limits, now_s: float) -> Sha
 
 
 def _carried(told: ShardFigures, age_s: float) -> Figures:
-    """What was told `age_s` ago, as of now: time went on for whatever was open."""
+    """What was told `age_s` ago, as of now: time went on for whatever was open and got nowhere."""
+    gets_on = told.since_settled_s < REPORT_EVERY_S and age_s <= 2 * REPORT_EVERY_S
     waits = told.open > 0 or told.halted != ""
     return Figures(
-        lag_s=told.lag_s + (age_s if waits else 0.0),
+        lag_s=told.lag_s + (age_s if waits and not gets_on else 0.0),
         since_progress_s=told.since_progress_s + age_s,
         since_settled_s=told.since_settled_s + age_s,
         open_records=told.open,
@@ -203,8 +207,7 @@ def _figures(shards: Iterable[ShardView], workers: Iterable[WorkerView]) -> Flee
     shards = list(shards)
     known = [view.figures for view in shards if view.figures is not None]
     reports = [worker.report for worker in workers if worker.report is not None and is_alive(worker.row)]
-    lagging = [view for view in shards if view.figures is not None and view.figures.lag_s >= 1]
-    times = [view.catch_up_s for view in lagging]
+    times = [view.catch_up_s for view in shards if view.figures is not None and view.figures.lag_s > KEEPS_UP_S]
     return FleetFigures(
         worst_lag_s=max((figures.lag_s for figures in known), default=0.0),
         read=sum(report.rates.read for report in reports),
@@ -213,5 +216,5 @@ def _figures(shards: Iterable[ShardView], workers: Iterable[WorkerView]) -> Flee
         retrying=sum(figures.retrying_records for figures in known),
         buried=sum(report.buried for report in reports),
         unowned=sum(view.judged.state is State.UNOWNED for view in shards),
-        catch_up_s=None if not times or None in times else max(time for time in times if time is not None),
+        catch_up_s=None if None in times else max((time for time in times if time is not None), default=0.0),
     )

@@ -76,7 +76,7 @@ function sum(values) {
 }
 
 function catchUp(figures) {
-  if (figures.worst_lag_s < 1) return "caught up";
+  if (figures.catch_up_s === 0) return "keeping up";
   return figures.catch_up_s === null ? "not shrinking" : `caught up in ${span(Math.max(1, figures.catch_up_s))}`;
 }
 
