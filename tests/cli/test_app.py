@@ -167,6 +167,19 @@ def test_what_settings_shows_can_be_set_again(capsys, monkeypatch):
     }
 
 
+def test_a_secret_is_shown_nowhere(capsys, monkeypatch):
+    """Neither what is in effect, nor one that is refused."""
+    monkeypatch.setenv("HEADRACE_ADMIN_TOKEN", "correct-horse-battery-staple")
+    assert main(["settings", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out)["HEADRACE_ADMIN_TOKEN"] == {"value": "**********", "origin": "environment"}
+    assert "staple" not in out
+    monkeypatch.setenv("HEADRACE_ADMIN_TOKEN", "sesame")
+    assert main(["settings"]) == 2
+    said = capsys.readouterr()
+    assert said.err == "HEADRACE_ADMIN_TOKEN: is shorter than 16 characters. Take what `openssl rand -hex 24` prints\n"
+
+
 def test_help_of_run_lists_every_setting(capsys):
     """With its meaning."""
     assert main(["run", "--help"]) == 0

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from headrace.core import verdict
 from headrace.core.fleet_status import FleetStatus
+from headrace.core.state_words import Limits, State
 from headrace.model import Instant, ShardId
 from headrace.ops import catalogue
 from headrace.ops.catalogue import CATALOGUE
@@ -267,3 +268,25 @@ def test_the_sink_s_own_counts_are_asked_for_at_each_scrape(registry):
     counts["written"] = 95
     assert read("headrace_sink_writes_total", "written") == 95
     assert read("headrace_sink_writes_total", "refused") == 0
+
+
+def test_the_state_of_each_shard_is_one_word_of_four(registry):
+    """What alerts go by is what the page says: of a running shard, with the limits of the settings."""
+    clock = StillClock()
+    limits = Limits(retention_s=86_400, lagging_s=20, stalled_s=30)
+    metrics = Metrics(registry, clock, "orders", limits=limits)
+    shard = FakeShard()
+    metrics.shard_opened(ONE, shard.status)
+
+    def states():
+        names = [state.value for state in State if state is not State.UNOWNED]
+        labels = {"stream": "orders", "shard": ONE}
+        return [registry.get_sample_value("headrace_shard_state", {**labels, "state": name}) for name in names]
+
+    assert states() == [1, 0, 0, 0]
+    shard.oldest = WALL_S - 21
+    assert states() == [0, 1, 0, 0]
+    clock.passed = 20.0
+    assert states() == [0, 0, 1, 0]
+    shard.oldest = WALL_S - 43_200
+    assert states() == [0, 0, 0, 1]

@@ -99,6 +99,40 @@ def verify(
     raise typer.Exit(verify_ledger(loaded.settings, ledger=ledger, as_json=as_json))
 
 
+@app.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
+def status(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
+    """Show the fleet once. Exit code: 0 OK, 3 LAGGING, 4 UNOWNED, 5 STALLED, 6 LOSING DATA; 1 when it cannot be read."""
+    settings = load_settings(context, config).settings
+    _log_to_standard_error()
+    from headrace.cli.fleet import status as show_once  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(show_once(settings, as_json=as_json))
+
+
+@app.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
+def top(
+    context: typer.Context,
+    config: Config = None,
+    every: Annotated[str, typer.Option(help="Between two pictures, like 2s.")] = "2s",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show the fleet live, until Ctrl-C. With --json, one line for each picture."""
+    settings = load_settings(context, config).settings
+    _log_to_standard_error()
+    from headrace.cli.fleet import top as show_live  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(show_live(settings, _duration("--every", every).total_seconds(), as_json=as_json))
+
+
+def _log_to_standard_error() -> None:
+    import sys  # noqa: PLC0415 - only for these commands
+
+    from headrace.ops import logs  # noqa: PLC0415 - before anything imports structlog
+
+    logs.configure("warning", "auto", sys.stderr)
+
+
 @app.command()
 def demo(
     rate: Annotated[int, typer.Option(min=1, help="Records a second.")] = 2000,

@@ -20,10 +20,12 @@ import structlog
 from aiohttp import web
 
 import headrace
+from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable
 from headrace.aws.session import Clients, aws_clients
 from headrace.cli.child import Child
-from headrace.cli.parts import CHANCE
+from headrace.cli.parts import CHANCE, open_dead_letters
+from headrace.cli.screen import shown_fleet
 from headrace.core import lease_rows, membership
 from headrace.core.backoff import Backoff, delay_s
 from headrace.errors import AwsError
@@ -31,7 +33,9 @@ from headrace.flow.clock import SystemClock
 from headrace.flow.persist import persist
 from headrace.handlers.processors import processors
 from headrace.model import WorkerId
+from headrace.ops.api import Screen, add_screen
 from headrace.ops.endpoints import bind
+from headrace.ops.fleet import Source
 from headrace.ops.merged import merged
 from headrace.rows import Applied
 from headrace.settings import Loaded
@@ -157,9 +161,10 @@ class Supervisor:
 
     # --- shown ---------------------------------------------------------------------------------------------------------
 
-    def app(self) -> web.Application:
+    def app(self, screen: Screen) -> web.Application:
         """The endpoints of all processes together."""
         app = web.Application()
+        add_screen(app, screen)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
@@ -196,15 +201,23 @@ class Supervisor:
 def environment_of(loaded: Loaded) -> dict[str, str]:
     """What a child is given: every setting that was given here, but a port of its own and no children."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    told = {name.env: value for name, value, _ in in_effect(loaded) if name.path in loaded.given}
+    given = ((name, value) for name, value, _ in in_effect(loaded) if name.path in loaded.given)
+    told = {name.env: value for name, value in given if not name.is_secret}
     return {**kept, **told, "HEADRACE_PROCESSES": "1", "HEADRACE_OPS_PORT": "0"}
 
 
 @asynccontextmanager
 async def _supervised(loaded: Loaded, count: int, clients: Clients) -> AsyncIterator[Supervisor]:
-    async with aiohttp.ClientSession(trust_env=False) as http:
-        supervisor = Supervisor(loaded, count, http, DynamoLeaseTable(clients.leases, loaded.settings.lease.table))
-        async with bind(supervisor.app(), loaded.settings.ops.address, loaded.settings.ops.port) as port:
+    settings, table = loaded.settings, DynamoLeaseTable(clients.leases, loaded.settings.lease.table)
+    stream = KinesisStream(clients.kinesis, settings.stream.name)
+    async with (
+        aiohttp.ClientSession(trust_env=False) as http,
+        open_dead_letters(clients, settings) as dead_letters,
+    ):
+        supervisor = Supervisor(loaded, count, http, table)
+        source = Source(table, stream, settings.stream.label, SystemClock())
+        app = supervisor.app(shown_fleet(settings, source, dead_letters))
+        async with bind(app, settings.ops.address, settings.ops.port) as port:
             log.info("supervisor_started", version=headrace.__version__, processes=count, ops_port=port)
             yield supervisor
 

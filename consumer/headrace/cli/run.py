@@ -22,7 +22,7 @@ from headrace.aws.batch_write import MOST_WRITES
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
 from headrace.aws.session import aws_clients
-from headrace.cli import parts
+from headrace.cli import parts, screen
 from headrace.cli.child import ORPHANED, stop_with_parent
 from headrace.cli.fan_out import open_fan_out
 from headrace.cli.parts import CHANCE
@@ -44,7 +44,7 @@ from headrace.ops import catalogue
 from headrace.ops.catalogue import Metric
 from headrace.ops.endpoints import Answers, serve
 from headrace.ops.fleet_gauges import FleetGauges
-from headrace.ops.metrics import Metrics, process_registry
+from headrace.ops.metrics import process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
 from headrace.ports import BatchHandler, Handler, Ports
 from headrace.settings import Settings
@@ -106,14 +106,15 @@ async def _main(settings: Settings, report_to: int | None) -> None:
             open_nudges() as nudges,
             open_fan_out(clients, settings, stream, description.arn) as fan_out,
         ):
-            lease_table = settings.lease.table
+            lease_table, limits = settings.lease.table, screen.limits_of(settings, description.retention_s)
+            tally = screen.tally_of(settings, registry, clock, limits, description.name, lambda: parts.counts_of(sink))
             ports = Ports(
                 stream=stream,
                 table=DynamoLeaseTable(clients.leases, lease_table),
                 sink=sink,
                 dead_letters=dead_letters,
                 handler=handler,
-                observer=Metrics(registry, clock, description.name, lambda: parts.counts_of(sink)),
+                observer=tally,
                 clock=clock,
                 chance=CHANCE,
                 aside=OwnThread(lambda: open_lease_table(clients, lease_table)),
@@ -125,7 +126,8 @@ async def _main(settings: Settings, report_to: int | None) -> None:
             answers = Answers(
                 worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged, worker.explain
             )
-            async with serve(answers, address=settings.ops.address, port=settings.ops.port) as port:
+            reporter, page = screen.shown_worker(settings, ports, tally, worker, limits)
+            async with serve(answers, address=settings.ops.address, port=settings.ops.port, screen=page) as port:
                 log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
                 worker.address = reachable_at(settings.ops.address, port)
                 _settle_down()
@@ -133,7 +135,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 if report_to is not None:
                     os.write(report_to, b"%d\n" % port)
                     os.close(report_to)
-                await _work(worker, stop, description, settings)
+                await reporter.beside(_work(worker, stop, description, settings))
 
 
 async def _work(worker: Worker, stop: asyncio.Event, description: StreamDescription, settings: Settings) -> None:

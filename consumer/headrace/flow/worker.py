@@ -13,7 +13,7 @@ from headrace.flow.incarnation import Incarnation, WorkerRules
 from headrace.flow.leasing.discovery import Discovery
 from headrace.flow.losses import Losses
 from headrace.flow.persist import persist
-from headrace.model import StreamDescription
+from headrace.model import StreamDescription, WorkerId
 from headrace.ports import Ports
 from headrace.tasks import unless_stopped
 
@@ -75,6 +75,11 @@ class Worker:
                 log.warning("worker_fenced", worker=self.incarnation.me, reason=str(fenced))
                 self._ports.observer.worker_fenced()
 
+    @property
+    def me(self) -> WorkerId | None:
+        """The id of the incarnation that is alive."""
+        return None if self.incarnation is None else self.incarnation.me
+
     def nudged(self) -> None:
         """Another worker says that leases came free."""
         if self.incarnation is not None:
@@ -102,6 +107,10 @@ class Worker:
     def fleet(self) -> FleetStatus | None:
         """What this worker sees of the whole fleet; None until it has looked."""
         return None if self.incarnation is None else self.incarnation.fleet()
+
+    def unowned(self) -> int:
+        """How many shards this worker sees without an owner."""
+        return 0 if self.incarnation is None else self.incarnation.unowned()
 
     def status(self) -> dict[str, Any]:
         """What this worker is doing: its id, its trust, its shards."""

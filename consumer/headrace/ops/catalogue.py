@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.core import verdict
+from headrace.core.state_words import State
 from headrace.loss import Loss
 
 
@@ -54,6 +55,13 @@ SHARD_RETRYING = Metric("headrace_shard_retrying_records", "gauge", "Records tha
 SHARD_EPOCH = Metric("headrace_shard_epoch", "gauge", "Epoch of the lease: grows with each change of owner.", _SHARD)
 SHARD_HALTED = Metric(
     "headrace_shard_halted", "gauge", "1 while the shard is held because records may be lost, and not read.", _SHARD
+)
+SHARD_STATE = Metric(
+    "headrace_shard_state",
+    "gauge",
+    "1 for the word that the shard's owner has for it, else 0. A shard without an owner has no series.",
+    (*_SHARD, "state"),
+    values=tuple(state.value for state in State if state is not State.UNOWNED),
 )
 SHARDS_HELD = Metric("headrace_leases_held", "gauge", "Shards that this worker runs.")
 

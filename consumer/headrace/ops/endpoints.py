@@ -1,4 +1,4 @@
-"""The worker's HTTP port: /livez, /readyz, /metrics, /api/v1/status, which only read, and /nudge.
+"""The worker's HTTP port: /livez, /readyz, /metrics, /api/v1/status, which only read, /nudge, and the page.
 
 A nudge says that leases came free. It needs no token: it carries nothing and changes nothing but when this worker reads
 its table next, and that at most twenty times a second.
@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from headrace.errors import SettingsError
+from headrace.ops.api import Screen, add_screen
 from headrace.ops.ask import EXPLAIN
 from headrace.ops.nudge import PATH
 
@@ -50,12 +51,17 @@ class Answers:
 
 
 @asynccontextmanager
-async def serve(answers: Answers, *, address: str, port: int) -> AsyncIterator[int]:
-    """Serve while the context lasts; gives the port that is bound (`port` 0 takes any free one).
+async def serve(answers: Answers, *, address: str, port: int, screen: Screen | None = None) -> AsyncIterator[int]:
+    """Serve while the context lasts, with the page where there is a screen; gives the port that is bound.
+
+    `port` 0 takes any free one.
 
     Raises SettingsError when the address or the port cannot be taken.
     """
-    async with bind(_app(answers), address, port) as bound:
+    app = _app(answers)
+    if screen is not None:
+        add_screen(app, screen)
+    async with bind(app, address, port) as bound:
         yield bound
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import Counter, Gauge, GCCollector, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 import headrace
+from headrace.core.state_words import Figures, Limits, judge_own
 from headrace.loss import Loss
-from headrace.model import ShardId
+from headrace.model import Instant, ShardId
 from headrace.ops import catalogue
 from headrace.ops.catalogue import Metric
 from headrace.ports import Clock, ShardStatus
+
+UNKNOWN: Final = Limits(retention_s=0.0)
+"""Where nobody says otherwise: the usual limits, of a stream that keeps records for ever."""
 
 
 def process_registry() -> CollectorRegistry:
@@ -36,8 +41,9 @@ class Metrics:
         clock: Clock,
         stream: str,
         sink_counts: Callable[[], Mapping[str, int]] = dict,
+        limits: Limits = UNKNOWN,
     ) -> None:
-        """`sink_counts` are the sink's own, by name; those that it does not have are 0."""
+        """`sink_counts` are the sink's own, by name; those that it does not have are 0. States go by `limits`."""
         self._registry = registry
         self._clock = clock
         self._stream = stream
@@ -49,7 +55,7 @@ class Metrics:
         }
         build = Gauge(*_named(catalogue.BUILD_INFO), catalogue.BUILD_INFO.labels, registry=registry)
         build.labels(headrace.__version__, platform.python_version()).set(1)
-        registry.register(_RunningShards(self._shards, clock, stream))
+        registry.register(_RunningShards(self._shards, clock, stream, limits))
         registry.register(_AskedFor(sink_counts, stream))
 
     def _counter(self, metric: Metric) -> Counter:
@@ -172,10 +178,12 @@ class _RunningShards(Collector):
     shards: dict[ShardId, Callable[[], ShardStatus]]
     clock: Clock
     stream: str
+    limits: Limits
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One family for each gauge of the catalogue that is about shards."""
         shown = {shard: status() for shard, status in self.shards.items()}
+        yield self._states(shown)
         for metric, ask in self._questions().items():
             family = GaugeMetricFamily(*_named(metric), labels=metric.labels)
             for shard, status in shown.items():
@@ -184,6 +192,15 @@ class _RunningShards(Collector):
         held = GaugeMetricFamily(*_named(catalogue.SHARDS_HELD), labels=catalogue.SHARDS_HELD.labels)
         held.add_metric([self.stream], len(self.shards))
         yield held
+
+    def _states(self, shown: Mapping[ShardId, ShardStatus]) -> GaugeMetricFamily:
+        now, wall_s, metric = self.clock.now(), self.clock.wall().timestamp(), catalogue.SHARD_STATE
+        family = GaugeMetricFamily(*_named(metric), labels=metric.labels)
+        for shard, status in shown.items():
+            state = judge_own(figures_of(status, now, wall_s), self.limits).state
+            for value in metric.values:
+                family.add_metric([self.stream, shard, value], value == state.value)
+        return family
 
     def _questions(self) -> dict[Metric, Callable[[ShardStatus], float]]:
         wall_s = self.clock.wall().timestamp()
@@ -221,6 +238,19 @@ def lag_s(status: ShardStatus, wall_s: float) -> float:
     """Seconds behind: age of the oldest open record; with none open, what the source said (0 at the tip)."""
     oldest = status.oldest_open_arrival_s
     return status.behind_s if oldest is None else max(0.0, wall_s - oldest)
+
+
+def figures_of(status: ShardStatus, now: Instant, wall_s: float) -> Figures:
+    """What the owner of a running shard knows of it, as of now."""
+    return Figures(
+        lag_s=lag_s(status, wall_s),
+        since_progress_s=now - status.last_progress,
+        since_settled_s=now - status.last_settled,
+        open_records=status.open_records,
+        retrying_records=status.retrying_records,
+        held_by=status.held_by,
+        halted=status.halted,
+    )
 
 
 def _per_shard() -> list[Metric]:

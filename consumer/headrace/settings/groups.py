@@ -221,13 +221,16 @@ class CheckpointSettings(Group):
 
 
 class OpsSettings(Group):
-    """The worker's own HTTP port: /livez, /readyz, /metrics, /api."""
+    """The worker's own HTTP port: the page, /api/v1, /livez, /readyz, /metrics."""
 
     port: Annotated[int, AfterValidator(units.within(0, 65_535))] = 8080
     """TCP port; 0 takes any free one (the log names it)."""
 
     address: Text = "127.0.0.1"
     """Address to listen on. Only this machine by default; a container needs 0.0.0.0."""
+
+    lagging_after: Annotated[Duration, AfterValidator(units.within(1 * _s, 7 * _d))] = 60 * _s
+    """Age of a shard's oldest unsettled record from which on its state is LAGGING, on the page, in `headrace status` and in metrics."""
 
 
 class ShutdownSettings(Group):

@@ -109,4 +109,5 @@ def _told(problem: Problem, given: Mapping[Path, Given]) -> SettingsError:
     one = given.get(problem.path)
     name = known_names()[problem.path]
     mend = problem.mend or f"Set {name.env}, {name.key} in {FILE_NAME}, or {name.option}"
-    return SettingsError(one.spelled if one else name.env, one.value if one else None, problem.problem, mend)
+    value = one.value if one and not name.is_secret else None
+    return SettingsError(one.spelled if one else name.env, value, problem.problem, mend)

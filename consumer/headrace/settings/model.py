@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from headrace.core.destination import Kind, parse
@@ -72,6 +72,9 @@ class Settings(BaseSettings):
 
     processes: Annotated[int, BeforeValidator(texts.processes)] = 1
     """Worker processes that `headrace run` keeps, each with leases of its own; `auto`: one for each processor. A supervising process restarts one that dies and serves health and metrics of all on one port."""
+
+    admin_token: Annotated[SecretStr | None, BeforeValidator(texts.secret)] = None
+    """Secret of 16 characters or more that the page asks for before it shows a payload or changes anything; without one it only shows. Give it in the environment, not in the file."""
 
     create_tables: bool = True
     """Whether the lease table and the dead-letter table are made when missing. The serving table and the stream never are."""

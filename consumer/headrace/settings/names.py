@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from headrace.settings import texts
 from headrace.settings.groups import Group
 from headrace.settings.model import Path, Settings
 
@@ -45,6 +47,11 @@ class Name:
     def field(self) -> FieldInfo:
         """The field itself."""
         return self.model.model_fields[self.path[-1]]
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is never shown, nor passed on in a table of settings."""
+        return any(isinstance(one, BeforeValidator) and one.func is texts.secret for one in self.field.metadata)
 
 
 @cache

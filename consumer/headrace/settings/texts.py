@@ -95,6 +95,23 @@ def consumer_name(value: object) -> str:
     return _matching(_CONSUMER, value, "is not a name for a stream consumer", mend)
 
 
+SHORTEST_SECRET: Final = 16
+"""Characters; fewer can be guessed over the network."""
+
+
+def secret(value: object) -> str | None:
+    """A text that is hard to guess and that a header can carry, or None for the word `none`."""
+    given = optional_text(value)
+    if given is None:
+        return None
+    mend = "Take what `openssl rand -hex 24` prints"
+    if len(given) < SHORTEST_SECRET:
+        raise Unfit(f"is shorter than {SHORTEST_SECRET} characters", mend)
+    if not (given.isascii() and given.isprintable()):
+        raise Unfit("holds what a header cannot carry", mend)
+    return given
+
+
 def worker_id(value: object) -> str:
     """The name of a worker."""
     return _matching(_WORKER, value, "is not a worker id", "Use 1 to 128 letters, digits, '_', '.', ':' and '-'")
