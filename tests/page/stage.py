@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from headrace.cli.page_actions import operator_actions
 from headrace.core.state_words import Limits
 from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import RetryRules
@@ -30,7 +31,8 @@ from headrace.ops.letter_shelf import LetterShelf
 from headrace.ops.metrics import process_registry
 from headrace.ops.reporting import EventWriter, Reporter
 from headrace.ops.tally import Tally
-from headrace.ports import Handler, Ports
+from headrace.ports import Handler, Ports, nobody
+from headrace.settings import load
 from headrace.testing.aside import SameLoop
 from headrace.testing.dead_letters import MemoryDeadLetters
 from headrace.testing.lease_table import MemoryLeaseTable
@@ -39,6 +41,9 @@ from headrace.testing.stream import MemoryStream
 
 TOKEN = "correct-horse-battery-staple"
 STALL_S = 10.0
+SETTINGS = load(
+    (), {"HEADRACE_APPLICATION": "orders", "HEADRACE_STREAM_NAME": "order-events", "HEADRACE_SINK_TABLE": "order-items"}
+)
 
 
 @dataclass
@@ -55,6 +60,7 @@ class Stage:
     pages: dict[str, str] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)
     produced: int = 0
+    calls: int = 0
 
     def __post_init__(self) -> None:
         self.stream = MemoryStream(self.clock, self.shards, name="order-events")
@@ -66,6 +72,7 @@ class Stage:
             self.produced += 1
 
     async def handle(self, record: Record) -> Put:
+        self.calls += 1
         if self.hangs(record):
             await self.held.wait()
         payload = record.json()
@@ -102,10 +109,11 @@ class Stage:
         tally.unowned = worker.unowned
         audit = EventWriter(self.table, self.clock, events, name)
         reporter = Reporter(self.table, self.clock, tally, audit, name, lambda: worker.me)
-        reader = FleetReader(Source(self.table, self.stream, "order-events", self.clock), limits, reporter)
+        source = Source(self.table, self.stream, "order-events", self.clock)
+        reader = FleetReader(source, limits, reporter)
         shelf = LetterShelf(self.letters, "order-events", self.clock)
         app = web.Application()
-        actions = (DiscardLetter(shelf, audit, "order-events"),)
+        actions = (*operator_actions(SETTINGS, source, nobody), DiscardLetter(shelf, audit, "order-events"))
         add_screen(app, Screen("orders", "order-events", reader, shelf, AdminToken(self.token), actions))
         stop, description = asyncio.Event(), await self.stream.describe()
         async with bind(app, "127.0.0.1", 0) as port, asyncio.TaskGroup() as tasks:
@@ -128,6 +136,12 @@ class Stage:
         """Wait until so many dead letters are there."""
         async with asyncio.timeout(20):
             while len(self.letters.letters) < count:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.05)
+
+    async def handled(self, count: int) -> None:
+        """Wait until the handler was called so often."""
+        async with asyncio.timeout(20):
+            while self.calls < count:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.05)
 
     def _held(self) -> int:

@@ -148,6 +148,69 @@ async def confirm_discard(page: Page, typed: str) -> None:
     await page.click("#action-dialog button[value=ok]")
 
 
+async def act_on(page: Page, shard: str, act: str, value: str = "") -> None:
+    """Choose an act in the row of a shard, as far as its preview."""
+    await page.until("document.body.classList.contains('may-act')")
+    row = f"[...document.querySelectorAll('#shards tbody tr')].find((row) => row.innerText.includes({shard!r}))"
+    await page.ask(f"{row}.querySelector('button').click()")
+    await page.until("document.querySelector('#choice-dialog').open")
+    await page.fill("#choice-act", act)
+    await page.ask("document.querySelector('#choice-act').dispatchEvent(new Event('change'))")
+    await page.fill("#choice-value", value)
+    await page.click("#choice-dialog button[value=ok]")
+
+
+async def confirm(page: Page, typed: str, reason: str) -> None:
+    await page.until("document.querySelector('#action-dialog').open")
+    await page.fill("#action-confirm", typed)
+    await page.fill("#action-reason", reason)
+    await page.click("#action-dialog button[value=ok]")
+
+
+async def test_a_seek_is_refused_without_the_token_and_done_with_it(page):
+    """A shard is read again from its beginning, by a fleet that runs; the preview says so, and the event who and why."""
+    stage = Stage(shards=1, token=TOKEN)
+    stage.put(20)
+    async with stage.worker("worker-a"):
+        await stage.shared("worker-a")
+        await stage.handled(20)
+        (shard,) = stage.held_by("worker-a")
+        await page.open(stage.pages["worker-a"])
+        await page.until("document.querySelectorAll('#shards tbody tr').length")
+        await act_on(page, shard, "seek", "trim")
+        await give_token(page, "wrong-horse-battery-staple")
+        await page.until("document.querySelector('#problem').innerText.includes('takes the admin token')")
+        assert len(page.complaints) == 1, "the refusal"
+        page.complaints.clear()
+        assert stage.calls == 20
+
+        await act_on(page, shard, "seek", "trim")
+        await give_token(page, TOKEN)
+        await page.until("document.querySelector('#action-dialog').open")
+        assert "READS AGAIN records from" in await page.text("#action-says")
+        await confirm(page, "order-events", "a bad deploy")
+
+        await stage.handled(40)
+        await page.until("document.querySelector('#events').innerText.includes('a bad deploy')")
+        assert "admin token" in await page.text("#events")
+
+
+async def test_a_paused_shard_is_shown_as_paused_and_alarms_nobody(page):
+    """It is unread on purpose, by name."""
+    stage = Stage(shards=2, token=TOKEN)
+    async with stage.worker("worker-a"):
+        await stage.shared("worker-a")
+        shard = min(stage.held_by("worker-a"))
+        await page.open(stage.pages["worker-a"])
+        await page.until("document.querySelectorAll('#shards tbody tr').length === 2")
+        await act_on(page, shard, "pause")
+        await give_token(page, TOKEN)
+        await confirm(page, "order-events", "maintenance")
+        await page.until("document.querySelector('#verdict-why').innerText.includes('1 shard is paused')")
+        assert await page.text("#verdict-word") == "OK"
+        await page.until("document.querySelector('#shards').innerText.includes('PAUSED')")
+
+
 async def test_children_tell_where_they_come_from_and_finished_parents_are_folded_away(page):
     """Lineage after a split."""
     stage = Stage(shards=1)

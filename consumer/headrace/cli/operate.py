@@ -105,7 +105,9 @@ def move(settings: Settings, shard: str, worker: str, manner: Manner) -> int:
 
 def skip(settings: Settings, record: str | None, shard: str | None, manner: Manner) -> int:
     """Have one record buried without a call; the exit code."""
-    number = _position(_word("SEQUENCE", record, "the sequence number of a record, or NUMBER.SUB inside an aggregate"))
+    number = record_position(
+        _word("SEQUENCE", record, "the sequence number of a record, or NUMBER.SUB inside an aggregate")
+    )
 
     async def act() -> int:
         async with open_desk(settings, manner) as (desk, _):
@@ -134,7 +136,8 @@ async def _shard_of(desk: Desk, number: Checkpoint) -> ShardId:
     return found.shard
 
 
-def _position(text: str) -> Checkpoint:
+def record_position(text: str) -> Checkpoint:
+    """NUMBER or NUMBER.SUB as a position. Raises SettingsError for anything else."""
     number, _, sub = text.partition(".")
     if not number.isdecimal() or (sub and not sub.isdecimal()):
         raise SettingsError(

@@ -37,6 +37,7 @@ from headrace.ops.api import Screen, add_screen
 from headrace.ops.endpoints import bind
 from headrace.ops.fleet import Source
 from headrace.ops.merged import merged
+from headrace.ops.nudge import open_nudges
 from headrace.rows import Applied
 from headrace.settings import Loaded
 from headrace.settings.names import PREFIX
@@ -213,10 +214,11 @@ async def _supervised(loaded: Loaded, count: int, clients: Clients) -> AsyncIter
     async with (
         aiohttp.ClientSession(trust_env=False) as http,
         open_dead_letters(clients, settings) as dead_letters,
+        open_nudges() as nudges,
     ):
         supervisor = Supervisor(loaded, count, http, table)
         source = Source(table, stream, settings.stream.label, SystemClock())
-        app = supervisor.app(shown_fleet(settings, source, dead_letters))
+        app = supervisor.app(shown_fleet(settings, source, dead_letters, nudges.send))
         async with bind(app, settings.ops.address, settings.ops.port) as port:
             log.info("supervisor_started", version=headrace.__version__, processes=count, ops_port=port)
             yield supervisor

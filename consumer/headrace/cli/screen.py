@@ -8,10 +8,11 @@ from typing import Final, TypeAlias, cast
 
 from prometheus_client.registry import CollectorRegistry
 
+from headrace.cli.page_actions import Nudge, operator_actions
 from headrace.core.destination import Kind, parse
 from headrace.core.state_words import Limits
 from headrace.flow.worker import Worker
-from headrace.ops.actions import Action, AdminToken, DiscardLetter
+from headrace.ops.actions import AdminToken, DiscardLetter
 from headrace.ops.api import Screen
 from headrace.ops.event_log import EventLog
 from headrace.ops.fleet import FleetReader, Source
@@ -61,22 +62,25 @@ def shown_worker(
     audit = EventWriter(ports.table, ports.clock, tally.events, process)
     reporter = Reporter(ports.table, ports.clock, tally, audit, process, lambda: worker.me)
     source = Source(ports.table, ports.stream, settings.stream.label, ports.clock)
-    return reporter, screen_of(settings, source, ports.dead_letters, audit, FleetReader(source, limits, reporter))
+    reader = FleetReader(source, limits, reporter)
+    return reporter, screen_of(settings, source, ports.dead_letters, audit, reader, ports.nudge)
 
 
-def shown_fleet(settings: Settings, source: Source, letters: DeadLetters) -> Screen:
+def shown_fleet(settings: Settings, source: Source, letters: DeadLetters, nudge: Nudge) -> Screen:
     """The page of a process that is no worker itself."""
     log = EventLog(settings.lease.worker_id, source.clock)
     audit = EventWriter(source.table, source.clock, log, fresh_process(settings))
-    return screen_of(settings, source, letters, audit, FleetReader(source, limits_of(settings)))
+    return screen_of(settings, source, letters, audit, FleetReader(source, limits_of(settings)), nudge)
 
 
 def screen_of(
-    settings: Settings, source: Source, letters: DeadLetters, audit: EventWriter, reader: FleetReader
+    settings: Settings, source: Source, letters: DeadLetters, audit: EventWriter, reader: FleetReader, nudge: Nudge
 ) -> Screen:
     """All of it."""
     shelf = _shelf(settings, letters, source.name, source.clock)
-    actions: tuple[Action, ...] = () if shelf.instead else (DiscardLetter(shelf, audit, source.name),)
+    actions = operator_actions(settings, source, nudge)
+    if not shelf.instead:
+        actions += (DiscardLetter(shelf, audit, source.name),)
     return Screen(
         application=settings.application,
         stream=source.name,

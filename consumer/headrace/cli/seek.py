@@ -33,7 +33,7 @@ async def _seek(
     async with open_desk(settings, manner) as (desk, _):
         found = await chosen(desk, shard, every=every)
         plan = await acts.preview(desk, found, to)
-        preview = _preview(plan, settings)
+        preview = preview_lines(plan, settings)
         if manner.dry_run or not plan.moved:
             tell([_planned(one) for one in [*plan.moved, *plan.finished]], preview, as_json=manner.as_json)
             return 0 if plan.moved else 1
@@ -45,7 +45,7 @@ async def _seek(
         )
         done = await acts.seek(desk, plan, wait_s)
         told = [_planned(one) | _done(sought) for one, sought in zip(plan.moved, done, strict=True)]
-        tell(told, map(_line, done), as_json=manner.as_json)
+        tell(told, map(sought_line, done), as_json=manner.as_json)
     return NOT_TAKEN_UP if wait_s and any(one.lease is None and not one.rests for one in done) else 0
 
 
@@ -84,7 +84,8 @@ def _seconds(text: str) -> float:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _preview(plan: Plan, settings: Settings) -> list[str]:
+def preview_lines(plan: Plan, settings: Settings) -> list[str]:
+    """What would become of each shard, for a person."""
     lines = [f"{one.shard}: {_opened(one)}{in_words(one.effect)}" for one in plan.family]
     lines += [
         f"{one.shard}: from {place_of(one.lease)} to {words(one.to)}: {in_words(one.effect)}" for one in plan.seeks
@@ -164,7 +165,8 @@ def _done(sought: Sought) -> dict[str, Any]:
     }
 
 
-def _line(sought: Sought) -> str:
+def sought_line(sought: Sought) -> str:
+    """What became of one shard, for a person."""
     if sought.lease is None and sought.rests:
         return f"{sought.shard}: moved to {sought.after}; it is paused, or waits for its parents"
     if sought.lease is None:

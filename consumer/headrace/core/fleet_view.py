@@ -30,12 +30,16 @@ RECENT_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was read: `listed` are the shards that the stream lists, None where it was not asked."""
+    """What was read: `listed` are the shards that the stream lists, None where it was not asked.
+
+    `paused_by` is the operator who paused all of them.
+    """
 
     workers: Mapping[WorkerId, WorkerRow]
     leases: Mapping[ShardId, Lease]
     reports: Mapping[WorkerId, Report]
     listed: tuple[Shard, ...] | None = None
+    paused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class ShardView:
     children: tuple[ShardId, ...] = ()
     depth: int = 0
     hidden: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,8 @@ def view_of(seen: Seen, limits: Limits, now_s: float) -> FleetView:
     views = {shard: _shard_view(shard, seen, limits, now_s) for shard in [*seen.leases, *_unleased(seen)]}
     open_views = {shard: view for shard, view in views.items() if not view.hidden}
     lag_s = {shard: view.figures.lag_s for shard, view in open_views.items() if view.figures is not None}
-    verdict = judge_fleet({s: v.judged for s, v in open_views.items()}, list(seen.workers.values()), lag_s)
+    judged, paused = {s: v.judged for s, v in open_views.items()}, sum(v.paused for v in open_views.values())
+    verdict = judge_fleet(judged, list(seen.workers.values()), lag_s, paused)
     counts = {state: sum(v.judged.state is state for v in open_views.values()) for state in State}
     return FleetView(verdict, _figures(open_views.values(), workers), _ordered(views), workers, now_s, counts)
 
@@ -139,7 +145,8 @@ def _shard_view(shard: ShardId, seen: Seen, limits: Limits, now_s: float) -> Sha
     told = None if report is None else next((one for one in report.shards if one.shard == shard), None)
     figures = None if told is None or age_s is None else _carried(told, age_s)
     unread_s = max(0.0, now_s - lease.up_to_s) if lease.up_to_s else None
-    judged = judge(Facts(lease, row, age_s, figures, unread_s), limits)
+    paused_by = lease.paused_by or seen.paused_by
+    judged = judge(Facts(lease, row, age_s, figures, unread_s, paused_by), limits)
     return ShardView(
         shard,
         judged,
@@ -152,6 +159,7 @@ def _shard_view(shard: ShardId, seen: Seen, limits: Limits, now_s: float) -> Sha
         parents=lease.parents,
         children=tuple(sorted(lease.children)),
         hidden=lease.done,
+        paused=paused_by is not None and not lease.done,
     )
 
 

@@ -84,6 +84,7 @@ class Facts:
     `lease` is None for a shard that the stream lists and that has no row; `owner` the row of the worker that the lease
     names, if there is one; `silent_s` how long nothing was heard of that worker, None where that is not known.
     `unread_s` is how long ago the newest moment is up to which everything was settled: the most that may be unread.
+    `paused_by` is the operator who wants it read by nobody.
     """
 
     lease: Lease | None
@@ -91,6 +92,7 @@ class Facts:
     silent_s: float | None = None
     figures: Figures | None = None
     unread_s: float | None = None
+    paused_by: str | None = None
 
 
 def judge(facts: Facts, limits: Limits) -> Judged:
@@ -101,7 +103,7 @@ def judge(facts: Facts, limits: Limits) -> Judged:
     if lease is not None and lease.pending:
         waits = ", ".join(sorted(lease.pending))
         return Judged(State.OK, f"Waits until {waits} is read to its end, so that each key keeps its order.")
-    return _losing(facts, limits) or _unowned(facts, limits) or _owned(facts.figures, limits)
+    return _losing(facts, limits) or _paused(facts) or _unowned(facts, limits) or _owned(facts.figures, limits)
 
 
 def judge_own(figures: Figures, limits: Limits) -> Judged:
@@ -125,6 +127,12 @@ def _losing(facts: Facts, limits: Limits) -> Judged | None:
         f"{ago(behind_s)} behind, and the stream keeps records for {ago(limits.retention_s)}.",
         "Raise the stream's retention now (up to 365 days), then find out why it is behind.",
     )
+
+
+def _paused(facts: Facts) -> Judged | None:
+    if facts.paused_by is None:
+        return None
+    return Judged(State.OK, f"Paused by {facts.paused_by}: nobody reads it.", "Resume it when you are done.")
 
 
 def _unowned(facts: Facts, limits: Limits) -> Judged | None:
@@ -187,17 +195,20 @@ _LOSSES: Final = {
 
 
 def judge_fleet(
-    shards: Mapping[ShardId, Judged], workers: Sequence[WorkerRow], lag_s: Mapping[ShardId, float]
+    shards: Mapping[ShardId, Judged], workers: Sequence[WorkerRow], lag_s: Mapping[ShardId, float], paused: int = 0
 ) -> Judged:
     """The word of the fleet: that of its worst shards, told by the one that is furthest behind.
 
-    `shards` are those that are not finished.
+    `shards` are those that are not finished; `paused` of them are, which is said where nothing is worse.
     """
     if not shards:
         return Judged(State.OK, "No shard is known yet.", "The first worker that starts makes the leases.")
     worst = max((judged.state for judged in shards.values()), key=lambda state: state.badness)
     if not any(worker.state == LIVE for worker in workers) and worst is State.UNOWNED:
         return Judged(worst, f"No worker is running, and nobody reads {_shards(len(shards))}.", "Start a worker.")
+    if worst is State.OK and paused:
+        them = "1 shard is" if paused == 1 else f"{paused} shards are"
+        return Judged(worst, f"{them} paused by an operator, of {len(shards)}.", "Resume when you are done.")
     if worst is State.OK:
         return Judged(worst, _all_well(len(shards), workers, max(lag_s.values(), default=0.0)))
     count = Counter(judged.state for judged in shards.values())[worst]

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from headrace.core import lease_rows, leases, membership, reports
+from headrace.core import audit, lease_rows, leases, membership, reports
 from headrace.core.fleet_view import FleetView, Seen, view_of
 from headrace.core.history import Point, together
 from headrace.core.reports import Event, Report
@@ -126,8 +126,9 @@ class FleetReader:
 
     async def events(self) -> list[Event]:
         """The last events, newest first. Raises as `history` does."""
-        rows = await self._fresh(self._events, EVENTS_FRESH_S, lambda: self._source.table.query(reports.EVENTS))
+        rows, acts = await self._fresh(self._events, EVENTS_FRESH_S, self._read_events)
         found = {str(row["sk"]): reports.events_of(row) for row in rows}
+        found[audit.events_partition("")] = [_act(audit.event_of(row)) for row in acts]
         if self._own is not None:
             found[self._own.process] = self._own.events()
         return reports.newest([event for events in found.values() for event in events], MOST_EVENTS)
@@ -158,7 +159,15 @@ class FleetReader:
             leases={lease.shard_id: lease for lease in found},
             reports=_reports(told.result()),
             listed=await self._listed({lease.shard_id: lease for lease in found}),
+            paused_by=None if meta is None else lease_rows.paused_by(meta),
         )
+
+    async def _read_events(self) -> tuple[list[Row], list[Row]]:
+        """Those of the workers, and those of operators."""
+        table = self._source.table
+        meta = await table.get(leases.meta_key(self._source.name))
+        label = self._source.name if meta is None else lease_rows.remembered_label(meta)
+        return await table.query(reports.EVENTS), await table.query(audit.events_partition(label))
 
     async def _listed(self, found: dict[ShardId, Lease]) -> tuple[Shard, ...] | None:
         """The stream's shards; what cannot be listed just now is not known."""
@@ -178,6 +187,13 @@ class FleetReader:
     def _with_own(self, seen: Seen) -> Seen:
         own = None if self._own is None else self._own.report()
         return seen if own is None else replace(seen, reports={**seen.reports, own[0]: own[1]})
+
+
+def _act(event: audit.Event) -> Event:
+    """What an operator did, as an event like the others."""
+    changed = " → ".join(text for text in (event.before, event.after) if text)
+    text = ", ".join(text for text in (changed, event.why) if text)
+    return Event(event.at.timestamp(), event.act, event.by, event.target, text)
 
 
 def _reports(rows: list[Row]) -> dict[WorkerId, Report]:

@@ -130,6 +130,7 @@ def _shard(view: ShardView) -> dict[str, Any]:
         "children": list(view.children),
         "depth": view.depth,
         "finished": view.hidden,
+        "paused": view.paused,
     }
 
 
@@ -145,6 +146,7 @@ def _worker(view: WorkerView, now_s: float) -> dict[str, Any]:
         "held": row.held,
         "maximum": row.maximum,
         "stalled": row.stalled,
+        "drained_by": row.drained_by,
         "up_s": round(max(0.0, now_s - row.began_s)) if row.began_s else None,
         "silent_s": None if view.silent_s is None else round(view.silent_s, 1),
         "read_per_s": None if report is None else report.rates.read,

@@ -1,6 +1,7 @@
 // The page: listens to the stream of pictures while it is seen, and shows each.
 
 import { Admin } from "./admin.js";
+import { actColumn, Acts } from "./acts.js";
 import { Figures } from "./figures.js";
 import { ago, count, say } from "./format.js";
 import { Letters, showEvents } from "./lists.js";
@@ -12,10 +13,13 @@ const LETTERS_MS = 60000;
 const LETTERS_SETTLE_MS = 7000;
 
 const admin = new Admin();
+const acts = new Acts(admin);
+const shardColumns = [...SHARD_COLUMNS, actColumn((shard) => acts.choose("shard", { shard: shard.shard }, shard, shard.shard))];
+const workerColumns = [...WORKER_COLUMNS, actColumn((worker) => acts.choose("worker", { worker: worker.worker }, worker, worker.name || worker.worker))];
 const figures = new Figures(at("figures"));
-const shards = new Rows(at("shards"), SHARD_COLUMNS, (shard) => shard.shard);
+const shards = new Rows(at("shards"), shardColumns, (shard) => shard.shard);
 const finished = new Rows(at("finished").querySelector("table"), SHARD_COLUMNS, (shard) => shard.shard);
-const workers = new Rows(at("workers"), WORKER_COLUMNS, (worker) => worker.worker);
+const workers = new Rows(at("workers"), workerColumns, (worker) => worker.worker);
 const letters = new Letters(at("letters"), at("letter-tally"), admin);
 
 let source = null;
@@ -115,6 +119,7 @@ async function begin() {
   say(at("stream"), about.stream === about.application ? "" : about.stream);
   say(at("version"), about.version);
   admin.learn(about);
+  acts.learn(about);
 }
 
 begin();

@@ -14,7 +14,7 @@ export class Rows {
 
   header(row, column, at) {
     const content = column.by ? el("button", { type: "button" }, column.name) : column.name;
-    const cell = el("th", { scope: "col", class: column.num ? "num" : null }, content);
+    const cell = el("th", { scope: "col", class: [column.num ? "num" : "", column.kind?.includes("of-act") ? "of-act" : ""].join(" ").trim() || null }, content);
     if (column.by) content.addEventListener("click", () => this.sortBy(at));
     row.append(cell);
     return cell;
@@ -60,7 +60,7 @@ const plain = (text) => (cell, item, context) => say(cell, text(item, context));
 const BADNESS = ["OK", "LAGGING", "UNOWNED", "STALLED", "LOSING DATA"];
 
 export const SHARD_COLUMNS = [
-  { name: "State", by: (s) => BADNESS.indexOf(s.state), fill: (cell, shard) => word(cell, shard.finished ? "none" : shard.state, shard.finished ? "FINISHED" : shard.state) },
+  { name: "State", by: (s) => BADNESS.indexOf(s.state), fill: (cell, shard) => word(cell, ...shardState(shard)) },
   { name: "Shard", kind: "id first", fill: fillShard },
   { name: "Owner", kind: "id", label: "owner", fill: (cell, shard) => { say(cell, shard.owner_name || shard.owner || "nobody"); cell.title = shard.owner ?? ""; } },
   { name: "Lag", num: true, label: "lag", by: (s) => s.lag_s ?? -1, fill: plain((s) => span(s.lag_s)) },
@@ -75,6 +75,11 @@ function word(cell, state, text) {
   const chip = cell.firstElementChild ?? cell.appendChild(el("span", { class: "word" }));
   chip.dataset.state = state;
   say(chip, text);
+}
+
+function shardState(shard) {
+  if (shard.finished) return ["none", "FINISHED"];
+  return shard.paused && shard.state === "OK" ? ["none", "PAUSED"] : [shard.state, shard.state];
 }
 
 function fillShard(cell, shard) {
@@ -113,6 +118,7 @@ function perSecond(number) {
 
 function workerState(worker) {
   if (worker.alive && worker.silent_s > 15) return ["UNOWNED", "SILENT"];
+  if (worker.alive && worker.drained_by) return ["none", "DRAINED"];
   if (worker.stalled) return ["STALLED", "STALLED"];
   return { live: ["OK", "LIVE"], leaving: ["LAGGING", "LEAVING"], fenced: ["LOSING DATA", "FENCED"], left: ["none", "LEFT"] }[worker.state] ?? ["none", worker.state];
 }
