@@ -12,6 +12,8 @@ from headrace.cli.app import app
 
 EXIT_CODES: Final = {
     "run": {0: "stopped on request", 1: "failed, or stopped by a second signal"},
+    "status": {0: "OK", 1: "the table cannot be read", 3: "LAGGING", 4: "UNOWNED", 5: "STALLED", 6: "LOSING DATA"},
+    "top": {0: "stopped with Ctrl-C", 1: "the table could never be read"},
     "verify": {0: "nothing is missing, damaged or overtaken", 1: "something is"},
     "dead-letters redrive": {
         0: "all that was selected went through",
