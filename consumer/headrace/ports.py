@@ -6,7 +6,7 @@ Implementations: `aws/` against AWS, `testing/` in memory; both pass one conform
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
@@ -111,6 +111,66 @@ class Sink(Protocol):
         Writes to one item key take effect in the order of submission. Throttling and outages are retried inside for as long
         as `permit()` holds; once it does not, nothing more is sent and the future raises LeaseLost. Cancelling the
         future drops what was not sent yet.
+        """
+
+
+class UnknownTableError(LookupError):
+    """The key attributes of a table have to be learned first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """`operations` on distinct items, and a row of the lease table beside them: all of it or nothing takes place.
+
+    `token` (at most 36 characters) makes a repeat of the same transaction harmless for ten minutes. For the counts:
+    it stands for `records` and for `writes`, of which some may have been folded.
+    """
+
+    operations: Sequence[Effect]
+    row: Request
+    token: str
+    records: int
+    writes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """All of it took place."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowRefused:
+    """Nothing took place: the row's condition did not hold. `row` is what was there, None where that was not told."""
+
+    row: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsRefused:
+    """Nothing took place, and never will as it is: why, by the place of the operation. Empty where nobody told which."""
+
+    reasons: Mapping[int, Refusal]
+    why: str = ""
+    """Where nobody told which."""
+
+
+CommitOutcome: TypeAlias = Committed | RowRefused | OperationsRefused
+
+
+class Transactions(Protocol):
+    """Where results go together with the checkpoint that passes them."""
+
+    def key(self, effect: Effect) -> Hashable:
+        """Equal for effects on one item. Raises ItemError when it has no key, UnknownTableError where `learn` has to come first."""
+
+    async def learn(self, table: str | None) -> None:
+        """Find out a table's key. Raises Throttled, Unavailable, Denied, NotFound."""
+
+    async def commit(self, transaction: Transaction, permit: Permit) -> CommitOutcome:
+        """Once; `permit` is asked right before it is sent.
+
+        Raises LeaseLost without the permit; Throttled, also for a conflict with another write of the same items;
+        Unavailable: it may have been applied, or may yet be; Denied, NotFound, and AwsError for what nobody has heard of.
         """
 
 
@@ -292,3 +352,5 @@ class Ports:
     chance: Callable[[], float]
     aside: Aside
     nudge: Callable[[Sequence[str]], Awaitable[None]] = nobody
+    transactions: Transactions | None = None
+    """Takes the sink's place where results and checkpoint go together."""

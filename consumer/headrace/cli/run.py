@@ -98,6 +98,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
         async with (
             parts.open_handler(clients, settings, description) as handler,
             parts.open_sink(clients, settings, clock) as sink,
+            parts.open_transactions(clients, settings, clock) as transactions,
             parts.open_dead_letters(clients, settings) as dead_letters,
             open_nudges() as nudges,
         ):
@@ -108,11 +109,12 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 sink=sink,
                 dead_letters=dead_letters,
                 handler=handler,
-                observer=Metrics(registry, clock, description.name, lambda: parts.counts_of(sink)),
+                observer=Metrics(registry, clock, description.name, lambda: parts.counts_of(transactions or sink)),
                 clock=clock,
                 chance=CHANCE,
                 aside=OwnThread(lambda: open_lease_table(clients, lease_table)),
                 nudge=nudges.send,
+                transactions=transactions,
             )
             worker = Worker(ports, _worker_rules(settings, description, handler))
             answers = Answers(worker.alive, worker.ready, _status(worker, settings), registry, worker.nudged)
@@ -164,6 +166,7 @@ def _worker_rules(settings: Settings, description: StreamDescription, handler: H
             lanes=_lane_rules(settings),
             expands_aggregates=_expands(settings, handler),
             parks_keys=settings.retry.on_exhausted == "park_key",
+            folds=settings.sink.fold,
             filters=_filters(settings),
             pace=PaceRules(settings.stream.poll_interval.total_seconds()),
             checkpoint_interval_s=settings.checkpoint.interval.total_seconds(),

@@ -129,6 +129,15 @@ def checkpoint(stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: 
     return UpdateRow(lease_key(stream, shard), conditions, progress.attributes)
 
 
+def advance(stream: str, shard: ShardId, me: WorkerId, epoch: int, before: Checkpoint, progress: Progress) -> UpdateRow:
+    """Move the checkpoint together with what it stands for, in one transaction.
+
+    Nothing behind `before` may have been written yet: a checkpoint that is beyond it tells of an earlier try.
+    """
+    conditions = (*_owned(me, epoch), AtMost("ck", before.encode()), Absent("done"))
+    return UpdateRow(lease_key(stream, shard), conditions, progress.attributes)
+
+
 def release(
     stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: Progress, *, shun: bool = False
 ) -> UpdateRow:
