@@ -220,7 +220,7 @@ async def test_a_record_whose_write_is_refused_is_buried_alone_and_its_neighbour
         assert {letter.reason for letter in f.letters.letters} == {"WriteRefused"}
         told = {letter.message for letter in f.letters.letters}
         assert "its condition does not hold: attribute_not_exists(pk)" in told
-        assert sorted({item["n"] for key, item in f.sink.items.items() if "n" in item}) == [
+        assert sorted({item["n"] for item in f.sink.items.values() if "n" in item}) == [
             n for n in range(300) if n not in bad
         ]
         assert sum(f.sink.items[f"k{key}",]["count"] for key in range(10)) == 300 - len(bad)

@@ -119,7 +119,6 @@ def test_each_setting_has_its_range(name, good, bad):
     ("name", "value", "only"),
     [
         ("STREAM_CONSUMER", "fan-out", "polling"),
-        ("SINK_MODE", "transactional", "put, insert or latest"),
     ],
 )
 def test_what_this_version_cannot_do_yet_is_said_plainly(name, value, only):

@@ -135,6 +135,7 @@ def _spec(settings: Settings, stream_arn: str) -> HandlerSpec:
         threads=settings.handler_threads,
         memory_mb=max(1, settings.handler_memory // MIB),
         has_windows=settings.batch.tumbling_window > timedelta(0),
+        mode=WriteMode(settings.sink.mode),
     )
 
 

@@ -40,10 +40,18 @@ def _check(effect: Effect) -> None:
         part = getattr(effect, name)
         if not isinstance(part, kind):
             raise TypeError(f"{type(effect).__name__} takes {what} as {name}; this one has {type(part).__name__}")
-    if isinstance(effect, Update) and not (effect.assign or effect.increment or effect.remove):
-        raise TypeError("Update changes nothing: give it assign, increment or remove")
+    if isinstance(effect, Update):
+        _check_changes(effect)
     if isinstance(effect, Increment) and not effect.by:
         raise TypeError("Increment changes nothing: give it by")
+
+
+def _check_changes(update: Update) -> None:
+    names = [*update.assign, *update.increment, *update.remove]
+    if not names:
+        raise TypeError("Update changes nothing: give it assign, increment or remove")
+    if len(set(names)) < len(names):
+        raise TypeError("Update names an attribute twice: assign it, increment it or remove it")
 
 
 _DICT: Final = (Mapping, "a dict of attributes")

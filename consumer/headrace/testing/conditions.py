@@ -118,7 +118,7 @@ class _Parser:
         token = self.take()
         if token.lower() == "size":
             (measured,) = self._operands()
-            return MISSING if measured is MISSING else len(measured)
+            return MISSING if measured is MISSING else Decimal(len(measured))
         if token[0] == ":":
             return _plain(self._condition.values[token])
         name = self._condition.names[token] if token[0] == "#" else token
