@@ -120,14 +120,14 @@ class UnknownTableError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """`operations` on distinct items, and a row of the lease table beside them: all of it or nothing takes place.
+    """`operations` on distinct items, and rows of the lease table beside them: all of it or nothing takes place.
 
     `token` (at most 36 characters) makes a repeat of the same transaction harmless for ten minutes. For the counts:
     it stands for `records` and for `writes`, of which some may have been folded.
     """
 
     operations: Sequence[Effect]
-    row: Request
+    rows: Sequence[Request]
     token: str
     records: int
     writes: int
@@ -140,8 +140,12 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class RowRefused:
-    """Nothing took place: the row's condition did not hold. `row` is what was there, None where that was not told."""
+    """Nothing took place: a row's condition did not hold, the first one's that is told of, by its place.
 
+    `row` is what was there, None where that was not told.
+    """
+
+    place: int
     row: Row | None
 
 

@@ -67,7 +67,7 @@ class Place:
                 await self.transactions.learn(effect.table)
                 keys.add(self.transactions.key(effect))
         assert len(keys) == len(operations)
-        asked = Transaction(operations, row, token or uuid4().hex, len(operations), len(operations))
+        asked = Transaction(operations, (row,), token or uuid4().hex, len(operations), len(operations))
         return await self.transactions.commit(asked, always)
 
     async def checkpoint(self) -> Any:
@@ -162,6 +162,7 @@ async def test_under_another_epoch_or_behind_the_checkpoint_nothing_takes_place_
         **stale,
     )
     assert isinstance(outcome, RowRefused)
+    assert outcome.place == 0
     assert outcome.row is not None
     assert (outcome.row["own"], outcome.row["ep"], outcome.row["ck"]) == ("me", 7, "056")
     assert await place.read("count") is None
@@ -252,7 +253,7 @@ async def test_an_operation_without_a_key_has_none(place, effect):
 
 async def test_without_the_permit_nothing_is_sent(place):
     """The lease is no longer trusted."""
-    asked = Transaction((Put({"pk": "a"}),), UpdateRow(KEY, (), {"ck": "099"}), "t", 1, 1)
+    asked = Transaction((Put({"pk": "a"}),), (UpdateRow(KEY, (), {"ck": "099"}),), "t", 1, 1)
     with pytest.raises(LeaseLost):
         await place.transactions.commit(asked, lambda: False)
     assert await place.checkpoint() == "056"

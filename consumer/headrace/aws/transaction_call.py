@@ -62,7 +62,7 @@ Member: TypeAlias = PutMember | UpdateMember | DeleteMember | dict[str, Any]
 
 
 class Call(msgspec.Struct, gc=False):
-    """The whole request. The lease's row is the first member."""
+    """The whole request. The rows come first."""
 
     TransactItems: list[Member]
     ClientRequestToken: str
@@ -97,16 +97,17 @@ def read(answer: bytes) -> CommitOutcome:
     return Committed()
 
 
-def read_cancelled(cancelled: Cancelled, operations: Sequence[Effect]) -> CommitOutcome:
+def read_cancelled(cancelled: Cancelled, transaction: Transaction) -> CommitOutcome:
     """What became of it. Raises Throttled where it may be tried again, AwsError for a reason that nobody has heard of."""
-    if len(cancelled.reasons) != 1 + len(operations):
-        raise Unavailable(f"{cancelled}: {len(cancelled.reasons)} reasons for {1 + len(operations)} members")
-    row, *others = cancelled.reasons
-    if row.Code == CONDITION_FAILED:
-        return RowRefused(None if not row.Item else row_of(row.Item))
+    operations, rows = transaction.operations, len(transaction.rows)
+    if len(cancelled.reasons) != rows + len(operations):
+        raise Unavailable(f"{cancelled}: {len(cancelled.reasons)} reasons for {rows + len(operations)} members")
+    for place, reason in enumerate(cancelled.reasons[:rows]):
+        if reason.Code == CONDITION_FAILED:
+            return RowRefused(place, None if not reason.Item else row_of(reason.Item))
     reasons = {
         place: Refusal(_in_words(reason, operations[place]))
-        for place, reason in enumerate(others)
+        for place, reason in enumerate(cancelled.reasons[rows:])
         if reason.Code in LASTING
     }
     if reasons:
@@ -126,7 +127,7 @@ def _in_words(reason: CancellationReason, effect: Effect) -> str:
 
 
 def _call(transaction: Transaction, table: str, lease_table: str, wrap: Wrap) -> Call:
-    members: list[Member] = [row_member(transaction.row, lease_table)]
+    members: list[Member] = [row_member(row, lease_table) for row in transaction.rows]
     members.extend([_member(effect, table, wrap) for effect in transaction.operations])
     return Call(members, transaction.token)
 

@@ -72,7 +72,7 @@ class DynamoTransactions:
         try:
             return transaction_call.read(await self._channel.post(transaction_call.TARGET, body, permit))
         except Cancelled as cancelled:
-            return transaction_call.read_cancelled(cancelled, transaction.operations)
+            return transaction_call.read_cancelled(cancelled, transaction)
 
     def _count(self, outcome: CommitOutcome, transaction: Transaction) -> None:
         match outcome:

@@ -36,6 +36,7 @@ def lease_of(row: Row) -> Lease:
         wanted_by=_worker(row, "want"),
         shunned_by=_worker(row, "shun"),
         generation=int(_number(row, "gen")),
+        may_have_letters=_positions(row, "dead"),
     )
 
 
@@ -160,3 +161,10 @@ def _shards(row: Row, attribute: str) -> frozenset[ShardId]:
     if not isinstance(value, frozenset):
         raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a set")
     return frozenset(ShardId(member) for member in value)
+
+
+def _positions(row: Row, attribute: str) -> frozenset[Checkpoint]:
+    value = row.get(attribute, frozenset())
+    if not isinstance(value, frozenset):
+        raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a set")
+    return frozenset(Checkpoint.decode(str(member)) for member in value)

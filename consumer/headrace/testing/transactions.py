@@ -13,7 +13,6 @@ from headrace.errors import LeaseLost, Rejected
 from headrace.model import Permit
 from headrace.operations import Delete, Effect, Increment, Put, Update
 from headrace.ports import CommitOutcome, Committed, OperationsRefused, Refusal, RowRefused, Transaction
-from headrace.rows import Refused
 from headrace.testing.conditions import holds
 from headrace.testing.lease_table import TOKEN_CHARACTERS, TRANSACTION_MEMBERS, MemoryLeaseTable
 from headrace.testing.sink import TABLE, MemorySink
@@ -67,21 +66,23 @@ class MemoryTransactions:
             if self._done[transaction.token] != transaction:
                 raise Rejected("IdempotentParameterMismatchException: the token belongs to another transaction")
             return Committed()
-        refused = self._leases.refusal(transaction.row)
-        if isinstance(refused, Refused):
-            return RowRefused(refused.row)
+        for place, row in enumerate(transaction.rows):
+            refused = self._leases.refusal(row)
+            if refused is not None:
+                return RowRefused(place, refused.row)
         items = [self._after(effect) for effect in transaction.operations]
         if reasons := {place: Refusal(item) for place, item in enumerate(items) if isinstance(item, str)}:
             return OperationsRefused(reasons)
         for effect, item in zip(transaction.operations, items, strict=True):
             self._store(effect, item)
-        self._leases.write(transaction.row)
+        for row in transaction.rows:
+            self._leases.write(row)
         self._done[transaction.token] = transaction
         return Committed()
 
     def _validate(self, transaction: Transaction) -> None:
         operations = transaction.operations
-        if len(operations) + 1 > TRANSACTION_MEMBERS:
+        if len(operations) + len(transaction.rows) > TRANSACTION_MEMBERS:
             raise Rejected(f"ValidationException: a transaction has 1 to {TRANSACTION_MEMBERS} members")
         if len({self.key(effect) for effect in operations}) < len(operations):
             raise Rejected("ValidationException: a transaction names each item once")

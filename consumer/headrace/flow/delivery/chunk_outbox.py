@@ -18,15 +18,16 @@ from typing import Final, TypeAlias
 
 from headrace.core.chunks import MOST_OPERATIONS, Chunk, KeyedWrites
 from headrace.core.items import ItemError
+from headrace.core.redriven import position_of
 from headrace.core.tracker import Span
 from headrace.core.write_modes import NotCarried
 from headrace.flow.delivery.burial import Cause
-from headrace.flow.delivery.commit import Commits, Reached, Settled, Wanted
+from headrace.flow.delivery.commit import Commits, Reached, Redriven, Settled, Wanted
 from headrace.flow.delivery.consignment import Waiting, Writes
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.in_flight import InFlight
 from headrace.flow.persist import persist
-from headrace.model import Checkpoint, Record
+from headrace.model import Checkpoint
 from headrace.operations import Effect
 from headrace.ports import OperationsRefused, Refusal, Transactions, UnknownTableError
 
@@ -160,6 +161,8 @@ class ChunkOutbox:
             if slot.cause is None:
                 break
             causes[len(causes)] = slot.cause
+        records = [slot.record.record for slot in islice(self._slots, len(causes))]
+        await self._commits.announce(records, self._settlement.mark)
         await self._settlement.bury([slot.record for slot in islice(self._slots, len(causes))], causes)
         self._let_go(len(causes))
 
@@ -173,8 +176,9 @@ class ChunkOutbox:
         chunk = await self._cut()
         if chunk.operations:
             slots = self._slots
-            end = _position(slots[chunk.records - 1].record.record)
-            wanted = Wanted(tuple(chunk.operations.values()), chunk.records, chunk.writes, end)
+            end = position_of(slots[chunk.records - 1].record.record)
+            once = slots[0].record.record if self._may_have_letter(slots[0]) else None
+            wanted = Wanted(tuple(chunk.operations.values()), chunk.records, chunk.writes, end, once)
             self._follow(await self._commits.commit(wanted, self._settlement.mark), chunk, end)
         elif chunk.records:
             self._settle(chunk.records)
@@ -183,7 +187,8 @@ class ChunkOutbox:
         """The next records that are handled, as many as one transaction takes; the first may turn out to fit none."""
         chunk = Chunk(folds=self._folds)
         for slot in list(islice(self._slots, self._most)):
-            if slot.effects is None or slot.cause is not None or (slot is self._suspect and chunk.records):
+            goes_alone = slot is self._suspect or self._may_have_letter(slot)
+            if slot.effects is None or slot.cause is not None or (goes_alone and chunk.records):
                 break
             if slot.writes is None and not await self._find_keys(slot, slot.effects):
                 break
@@ -191,9 +196,12 @@ class ChunkOutbox:
                 if not chunk.records:
                     self._refuse(slot, FITS_NONE)
                 break
-            if slot is self._suspect:
+            if goes_alone:
                 break
         return chunk
+
+    def _may_have_letter(self, slot: Slot) -> bool:
+        return bool(self._commits.dead) and position_of(slot.record.record) in self._commits.dead
 
     async def _find_keys(self, slot: Slot, effects: Sequence[Effect]) -> bool:
         try:
@@ -207,7 +215,9 @@ class ChunkOutbox:
             case Reached(position) if position == end:
                 self._settle(chunk.records)
             case Reached(position):
-                self._settle(sum(_position(slot.record.record) <= position for slot in self._slots))
+                self._settle(sum(position_of(slot.record.record) <= position for slot in self._slots))
+            case Redriven():
+                self._settle(1)
             case OperationsRefused():
                 self._narrow(settled, chunk)
 
@@ -238,7 +248,3 @@ class ChunkOutbox:
     def _hold(self, writes: int) -> None:
         self._held += writes
         self._in_flight.release(-writes)
-
-
-def _position(record: Record) -> Checkpoint:
-    return Checkpoint.at(record.sequence_number, record.sub_sequence_number)
