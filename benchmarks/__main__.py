@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: headrace beside a stock loop. `... memory`, `... profile`, `... producer`: other measurements.
+"""`python -m benchmarks`: headrace beside a stock loop. `... memory`, `profile`, `producer`, `transactional`: more of it.
 
 Exit code 0: every target is met. 1: one is missed. 2: the benchmark could not be run.
 """
@@ -48,6 +48,15 @@ def profile(options: argparse.Namespace) -> int:
         for line in own_time.lines(samples, run.cpu_us, options.lines):
             print(line)
     return 0
+
+
+def transactional(options: argparse.Namespace) -> int:
+    """Rounds of mode put and of mode transactional in turn, on the same records."""
+    with _staged(options) as (stage, folder):
+        turns = (consumers.headrace, consumers.transactional) * options.rounds
+        runs = [_run(stage, turn(stage, folder)) for turn in turns]
+    targets = report.mode_targets(runs[::2], runs[1::2])
+    return _finish(f"Whole processes from exec to exit, {_described(stage)}", runs, targets, options)
 
 
 def producer(options: argparse.Namespace) -> int:
@@ -127,6 +136,10 @@ def _arguments() -> argparse.ArgumentParser:
     other.set_defaults(act=profile)
     _add_size(other, shards=8, records=12_500)
     other.add_argument("--lines", type=int, default=own_time.FIRST_LINES, help="functions to show (%(default)s)")
+    mode = commands.add_parser("transactional", help="CPU beside mode put", description=transactional.__doc__)
+    mode.set_defaults(act=transactional)
+    _add_size(mode, shards=8, records=25_000)
+    mode.add_argument("--rounds", type=int, default=2, help="of both (%(default)s)")
     third = commands.add_parser("producer", help="CPU per produced record", description=producer.__doc__)
     third.set_defaults(act=producer)
     third.add_argument("--shards", type=int, default=50, help="of the stream (%(default)s)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +23,12 @@ class Consumer:
     environment: dict[str, str]
     folder: Path
     ends_by_itself: bool = False
+
+
+def transactional(stage: Stage, folder: Path) -> Consumer:
+    """The same worker in mode `transactional`."""
+    ours = headrace(stage, folder)
+    return replace(ours, name="transactional", environment={**ours.environment, "HEADRACE_SINK_MODE": "transactional"})
 
 
 def headrace(stage: Stage, folder: Path, launcher: tuple[str, ...] = ()) -> Consumer:

@@ -30,6 +30,9 @@ from benchmarks.upstream import Upstream
 LOOPBACK: Final = "127.0.0.1"
 TYPE: Final = "application/x-amz-json-1.1"
 DONE: Final = b'{"UnprocessedItems":{}}'
+NOTHING: Final = b"{}"
+MOST_PUTS: Final = 99
+"""Of a transaction, beside the lease's row, which is not kept here: one worker alone has nobody to be told."""
 ITEMS: Final = f'"{TABLE}"'.encode()
 HEAD_OF_BODY: Final = 64
 """Where a batch names its table. Dead letters are batches too, and are handed on."""
@@ -110,7 +113,9 @@ class Connection(asyncio.Protocol):
         elif service.startswith("Kinesis"):
             self._read(operation, body)
         elif operation == "BatchWriteItem" and body.find(ITEMS, 0, HEAD_OF_BODY) >= 0:
-            self._take_in(body)
+            self._take_in(body, MOST_WRITES, _WRITTEN)
+        elif operation == "TransactWriteItems" and ITEMS in body:
+            self._take_in(body, MOST_PUTS, _COMMITTED)
         else:
             self._upstream.send(b"%b\r\n\r\n%b" % (head, body), self._site.tasks)
 
@@ -126,13 +131,13 @@ class Connection(asyncio.Protocol):
         except IntakeError as error:
             self._refuse(BadRequestError("InvalidArgumentException", str(error)))
 
-    def _take_in(self, body: bytes) -> None:
-        if not 1 <= self._site.tally.count_write(body) <= MOST_WRITES:
-            self._refuse(BadRequestError("ValidationException", "1 to 25 items, each with a record's key"))
+    def _take_in(self, body: bytes, most: int, answer: bytes) -> None:
+        if not 1 <= self._site.tally.count_write(body) <= most:
+            self._refuse(BadRequestError("ValidationException", f"1 to {most} items, each with a record's key"))
         elif self._site.write_delay_s:
-            asyncio.get_running_loop().call_later(self._site.write_delay_s, self._write, _WRITTEN)
+            asyncio.get_running_loop().call_later(self._site.write_delay_s, self._write, answer)
         else:
-            self._write(_WRITTEN)
+            self._write(answer)
 
     def _control(self, request: list[bytes]) -> None:
         match request:
@@ -170,6 +175,7 @@ def _head(status: int, length: int, more: str = "") -> bytes:
 
 
 _WRITTEN: Final = _head(200, len(DONE), f"x-amz-crc32: {zlib.crc32(DONE)}\r\n") + DONE
+_COMMITTED: Final = _head(200, len(NOTHING), f"x-amz-crc32: {zlib.crc32(NOTHING)}\r\n") + NOTHING
 
 
 # --- process ----------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Tally:
         self.seen = bytearray(self.total)
 
     def count_write(self, body: bytes) -> int:
-        """Take in one BatchWriteItem body; how many items it has."""
+        """Take in one BatchWriteItem or TransactWriteItems body; how many items it has."""
         numbers = list(map(int, _KEY.findall(body)))
         for number in numbers:
             if number >= self.total:
@@ -76,7 +76,9 @@ class Tally:
 
     def _keep(self, number: int, body: bytes) -> None:
         sort_key = {"S": f"r{number:09d}"}
-        for table in json.loads(body)["RequestItems"].values():
-            for write in table:
-                if write["PutRequest"]["Item"]["sk"] == sort_key:
-                    self.sample[str(number)] = write["PutRequest"]["Item"]
+        request = json.loads(body)
+        batches = [write["PutRequest"]["Item"] for table in request.get("RequestItems", {}).values() for write in table]
+        transaction = [write["Put"]["Item"] for write in request.get("TransactItems", []) if "Put" in write]
+        for item in (*batches, *transaction):
+            if item["sk"] == sort_key:
+                self.sample[str(number)] = item

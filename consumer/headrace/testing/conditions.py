@@ -130,7 +130,7 @@ FUNCTIONS: Final[Mapping[str, tuple[tuple[str, ...], Callable[..., Any]]]] = {
     "attribute_not_exists": (("a name",), lambda one: one is MISSING),
     "begins_with": (
         ("a name", "a value"),
-        lambda one, start: isinstance(one, str | bytes) and type(one) is type(start) and one.startswith(start),
+        lambda one, start: isinstance(one, str | bytes) and type(one) is type(start) and one[: len(start)] == start,
     ),
     "contains": (
         ("a name", "a value"),
