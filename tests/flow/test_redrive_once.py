@@ -16,7 +16,7 @@ from headrace.flow.redrive.redelivery import Redelivery
 from headrace.flow.redrive.writing import Once
 from headrace.flow.workplace import ShardRules
 from headrace.operations import Condition, Increment, Put
-from headrace.ports import Handler
+from headrace.ports import Handler, RowRefused
 
 pytestmark = pytest.mark.looptime
 
@@ -150,3 +150,26 @@ async def test_a_letter_that_is_refused_stays_with_the_reason():
         result = await redrive(f, lambda _: Put({"pk": "all"}, condition=Condition("attribute_not_exists(pk)")))
         assert (result.redriven, result.failed) == (0, 1)
         assert "its condition does not hold" in f.letters.letters[0].message
+
+
+async def test_a_try_that_comes_after_the_records_letter_was_stored_is_refused():
+    """It hung in the network while the next try was refused for good, and would have been taken by now."""
+    async with fleet() as f:
+        f.put(1)
+        hanging, commit = [], f.transactions.commit
+
+        async def hang_first(transaction, permit):
+            if not hanging:
+                hanging.append(transaction)
+                raise Unavailable("no answer")
+            return await commit(transaction, permit)
+
+        f.transactions.commit = hang_first
+        f.transactions._refuses = lambda _: "not now"
+        f.start(handle=count, shard=RULES, transactional=True)
+        await f.until(lambda: f.letters.letters)
+        f.transactions._refuses = lambda _: None
+        outcome = f.transactions.write(hanging[0])
+        assert isinstance(outcome, RowRefused)
+        assert (await redrive(f)).redriven == 1
+        assert counted(f) == 1

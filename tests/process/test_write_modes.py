@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections import defaultdict
 
 import pytest
-from process.conftest import Process, Stage, until
+from process.conftest import HEADRACE, Process, Stage, until
 
 from headrace.tasks import TaskGroup
 
@@ -173,3 +174,61 @@ async def test_the_same_counters_written_by_the_handler_itself_are_not_exact(sta
         await all_counted(s, 800, within_s=60)
         found = await counters(s)
         assert sum(n for pk, n in found.items() if pk.startswith("k")) > 800
+
+
+MENDABLE_HANDLER = """
+from pathlib import Path
+from headrace import Increment, Record
+
+def handle(record: Record) -> Increment:
+    if record.json()["n"] == 17 and not Path("mended").exists():
+        raise ValueError("not yet")
+    return Increment({"pk": "all"}, {"count": 1})
+"""
+
+
+async def redrive(s: Stage, **settings: str) -> None:
+    """`headrace dead-letters redrive`, which has to redrive one letter."""
+    process = await asyncio.create_subprocess_exec(
+        *HEADRACE,
+        "dead-letters",
+        "redrive",
+        "--yes",
+        "--json",
+        env={**s.environment, **settings},
+        cwd=s.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, (out + err).decode()
+    assert json.loads(out)["redriven"] == 1
+
+
+async def test_a_letter_that_is_redriven_twice_in_mode_transactional_counts_once(stage):
+    """It came back after the first redrive, as it does where that was ended before it removed the letter."""
+    async with stage(shards=1) as s:
+        (s.folder / "mendable_handler.py").write_text(MENDABLE_HANDLER)
+        settings = {
+            "HEADRACE_SINK_MODE": "transactional",
+            "HEADRACE_HANDLER": "mendable_handler:handle",
+            "HEADRACE_RETRY_MAXIMUM_ATTEMPTS": "0",
+        }
+        worker = s.start(**settings)
+        await s.put(0, 40)
+        await until(lambda: worker.events("record_buried"), 20, worker.log.read_text)
+        await until_counted(s, 39)
+        letters = f"{s.environment['HEADRACE_APPLICATION']}-dead-letters"
+        (letter,) = (await s.clients.dynamodb.scan(TableName=letters))["Items"]
+        (s.folder / "mended").touch()
+        for _ in range(2):
+            await s.clients.dynamodb.put_item(TableName=letters, Item=letter)
+            await redrive(s, **settings)
+            assert (await counters(s))["all"] == 40
+        assert (await s.clients.dynamodb.scan(TableName=letters))["Items"] == []
+
+
+async def until_counted(s: Stage, total: int) -> None:
+    async with asyncio.timeout(20):
+        while (await counters(s)).get("all") != total:
+            await asyncio.sleep(0.05)

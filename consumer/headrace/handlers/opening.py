@@ -116,7 +116,7 @@ def check(wanted: HandlerSpec) -> None:
     if kind is not HandlerKind.RECORD and wanted.mode is WriteMode.TRANSACTIONAL:
         problem = f"moves the checkpoint with the writes of single records, and {wanted.spec} is a {kind} handler"
         mend = "Write a record handler, which returns its writes, or choose another mode"
-        raise SettingsError(MODE_SETTING, wanted.mode, problem, mend)
+        raise SettingsError(MODE_SETTING, wanted.mode.value, problem, mend)
     if kind is HandlerKind.LAMBDA:
         return
     target = target if target is not None else find(wanted.spec)

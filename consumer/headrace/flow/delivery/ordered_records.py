@@ -66,8 +66,8 @@ class OrderedDelivery:
 
     @property
     def retrying(self) -> int:
-        """Records that wait for the first one of them."""
-        return len(self._todo)
+        """A record that failed, and those that wait for it."""
+        return len(self._todo) if self._todo and self._todo[0].attempts else 0
 
     @property
     def oldest_waiting_arrival_s(self) -> float | None:
