@@ -230,5 +230,5 @@ async def test_a_letter_that_is_redriven_twice_in_mode_transactional_counts_once
 
 async def until_counted(s: Stage, total: int) -> None:
     async with asyncio.timeout(20):
-        while (await counters(s)).get("all") != total:
+        while (await counters(s)).get("all") != total:  # noqa: ASYNC110 - the table tells nobody
             await asyncio.sleep(0.05)
