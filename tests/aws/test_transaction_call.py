@@ -14,8 +14,8 @@ from headrace.aws.transactions import DynamoTransactions
 from headrace.core.write_modes import NotCarried
 from headrace.errors import AwsError, Throttled, Unavailable
 from headrace.operations import Condition, Delete, Increment, Put, Update
-from headrace.ports import Committed, OperationsRefused, RowRefused, Transaction
 from headrace.rows import Absent, Key, UpdateRow
+from headrace.transactions import Committed, OperationsRefused, RowRefused, Transaction
 
 LEASE = UpdateRow(Key("L", "shard"), (Absent("done"),), {"ck": "1"})
 LETTER = UpdateRow(Key("D", "shard#1"), (Absent("at"),), {"at": 1.5})
@@ -93,11 +93,9 @@ def test_a_refused_operation_is_told_by_its_place_even_beside_a_conflict():
     """Its condition in words, or AWS's own; never a value."""
     refused = read(NONE, FAILED, CancellationReason("TransactionConflict"))
     assert isinstance(refused, OperationsRefused)
-    assert {at: one.reason for at, one in refused.reasons.items()} == {
-        0: "its condition does not hold: attribute_not_exists(pk)"
-    }
+    assert dict(refused.reasons) == {0: "its condition does not hold: attribute_not_exists(pk)"}
     refused = read(NONE, NONE, CancellationReason("ValidationError", "incorrect data type"))
-    assert {at: one.reason for at, one in refused.reasons.items()} == {1: "incorrect data type"}
+    assert dict(refused.reasons) == {1: "incorrect data type"}
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "SomethingNew"])

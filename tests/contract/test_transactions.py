@@ -23,20 +23,19 @@ from headrace.core.items import ItemError
 from headrace.errors import LeaseLost, Rejected, SettingsError
 from headrace.flow.clock import SystemClock
 from headrace.operations import Condition, Delete, Effect, Increment, Put, Update
-from headrace.ports import (
-    CommitOutcome,
-    Committed,
-    LeaseTable,
-    OperationsRefused,
-    RowRefused,
-    Transaction,
-    Transactions,
-    UnknownTableError,
-)
+from headrace.ports import LeaseTable, Transactions
 from headrace.rows import Absent, AtMost, Equals, PutRow, UpdateRow
 from headrace.testing.lease_table import MemoryLeaseTable
 from headrace.testing.sink import MemorySink
 from headrace.testing.transactions import MemoryTransactions
+from headrace.transactions import (
+    CommitOutcome,
+    Committed,
+    OperationsRefused,
+    RowRefused,
+    Transaction,
+    UnknownTableError,
+)
 
 
 def always() -> bool:
@@ -215,7 +214,7 @@ async def test_a_condition_of_the_users_decides_over_all_of_the_transaction(plac
             assert ((await place.read("a")) or {}).get("n") == (None if isinstance(kind, Delete) else 6)
         else:
             assert isinstance(outcome, OperationsRefused)
-            reasons = {at: refusal.reason for at, refusal in outcome.reasons.items()}
+            reasons = dict(outcome.reasons)
             assert reasons == {1: f"its condition does not hold: {expression}"}
             assert await place.read("count") is None
         assert await place.checkpoint() == (f"{before}.2" if holds else f"{before}.1")

@@ -21,7 +21,7 @@ from headrace.flow.worker import Worker
 from headrace.flow.workplace import ShardRules
 from headrace.model import Checkpoint, Lease, Permit, Record, ShardId, TrimHorizon
 from headrace.operations import Put
-from headrace.ports import BatchHandler, CommitOutcome, Handler, Ports, Transaction
+from headrace.ports import BatchHandler, Handler, Ports
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
 from headrace.testing.aside import SameLoop
 from headrace.testing.clock import LoopClock
@@ -31,6 +31,7 @@ from headrace.testing.observer import RecordingObserver
 from headrace.testing.sink import MemorySink
 from headrace.testing.stream import MemoryStream
 from headrace.testing.transactions import MemoryTransactions
+from headrace.transactions import CommitOutcome, Transaction
 
 TIMING = LeaseTiming.derived(10.0)
 FAST_RETRY = RetryRules(maximum_attempts=2)

@@ -16,7 +16,8 @@ from headrace.flow.redrive.redelivery import Redelivery
 from headrace.flow.redrive.writing import Once
 from headrace.flow.workplace import ShardRules
 from headrace.operations import Condition, Increment, Put
-from headrace.ports import Handler, RowRefused
+from headrace.ports import Handler
+from headrace.transactions import RowRefused
 
 pytestmark = pytest.mark.looptime
 

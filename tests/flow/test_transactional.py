@@ -15,8 +15,8 @@ from headrace.core.verdict import RetryRules
 from headrace.errors import Reject, Rejected, Throttled, Unavailable
 from headrace.flow.workplace import ShardRules
 from headrace.operations import Condition, Increment, Put, Update
-from headrace.ports import Transaction
 from headrace.rows import UpdateRow
+from headrace.transactions import Transaction
 
 pytestmark = pytest.mark.looptime
 

@@ -34,8 +34,9 @@ from headrace.core.write_queue import WriteQueue
 from headrace.errors import AwsError
 from headrace.model import Permit
 from headrace.operations import Effect
-from headrace.ports import OrderOf, Refusal, UnknownTableError, unordered
+from headrace.ports import OrderOf, Refusal, unordered
 from headrace.tasks import TaskGroup
+from headrace.transactions import UnknownTableError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

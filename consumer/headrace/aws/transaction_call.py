@@ -20,7 +20,7 @@ from headrace.aws.statement_call import MOST_SHAPES, fault_of
 from headrace.core.items import attributes, careful_attributes
 from headrace.errors import AwsError, Throttled, Unavailable
 from headrace.operations import Condition, Delete, Effect, Increment, Put, Update
-from headrace.ports import CommitOutcome, Committed, OperationsRefused, Refusal, RowRefused, Transaction
+from headrace.transactions import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction
 
 TARGET: Final = "DynamoDB_20120810.TransactWriteItems"
 
@@ -79,13 +79,13 @@ def encode(transaction: Transaction, table: str, lease_table: str) -> bytes:
         return _encode(_call(transaction, table, lease_table, careful_attributes))
 
 
-def faults(operations: Sequence[Effect], table: str) -> dict[int, Refusal]:
+def faults(operations: Sequence[Effect], table: str) -> dict[int, str]:
     """Which operations cannot be encoded, and why, without any value of them."""
     found = {
         place: fault_of(lambda effect=effect: _member(effect, table, careful_attributes))  # type: ignore[misc]
         for place, effect in enumerate(operations)
     }
-    return {place: Refusal(reason) for place, reason in found.items() if reason is not None}
+    return {place: reason for place, reason in found.items() if reason is not None}
 
 
 def read(answer: bytes) -> CommitOutcome:
@@ -106,7 +106,7 @@ def read_cancelled(cancelled: Cancelled, transaction: Transaction) -> CommitOutc
         if reason.Code == CONDITION_FAILED:
             return RowRefused(place, None if not reason.Item else row_of(reason.Item))
     reasons = {
-        place: Refusal(_in_words(reason, operations[place]))
+        place: _in_words(reason, operations[place])
         for place, reason in enumerate(cancelled.reasons[rows:])
         if reason.Code in LASTING
     }

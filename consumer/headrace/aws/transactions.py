@@ -15,7 +15,7 @@ from headrace.core.write_modes import NotCarried
 from headrace.errors import AwsError, LeaseLost, Throttled
 from headrace.model import Permit
 from headrace.operations import Effect
-from headrace.ports import CommitOutcome, Committed, OperationsRefused, Transaction
+from headrace.transactions import CommitOutcome, Committed, OperationsRefused, Transaction
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

@@ -12,7 +12,7 @@ from headrace.core.item_keys import key_of
 from headrace.core.write_queue import Chunk, Line
 from headrace.errors import AwsError
 from headrace.operations import Effect, Put
-from headrace.ports import UnknownTableError
+from headrace.transactions import UnknownTableError
 
 Writes: TypeAlias = Chunk[Write]
 """Lines by key; of each line the last write is the one that is sent."""

@@ -12,10 +12,10 @@ from headrace.core.items import ItemError, N, careful_attributes
 from headrace.errors import LeaseLost, Rejected
 from headrace.model import Permit
 from headrace.operations import Delete, Effect, Increment, Put, Update
-from headrace.ports import CommitOutcome, Committed, OperationsRefused, Refusal, RowRefused, Transaction
 from headrace.testing.conditions import holds
 from headrace.testing.lease_table import TOKEN_CHARACTERS, TRANSACTION_MEMBERS, MemoryLeaseTable
 from headrace.testing.sink import TABLE, MemorySink
+from headrace.transactions import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction
 
 
 class MemoryTransactions:
@@ -71,7 +71,7 @@ class MemoryTransactions:
             if refused is not None:
                 return RowRefused(place, refused.row)
         items = [self._after(effect) for effect in transaction.operations]
-        if reasons := {place: Refusal(item) for place, item in enumerate(items) if isinstance(item, str)}:
+        if reasons := {place: item for place, item in enumerate(items) if isinstance(item, str)}:
             return OperationsRefused(reasons)
         for effect, item in zip(transaction.operations, items, strict=True):
             self._store(effect, item)

@@ -29,7 +29,8 @@ from headrace.flow.in_flight import InFlight
 from headrace.flow.persist import persist
 from headrace.model import Checkpoint
 from headrace.operations import Effect
-from headrace.ports import OperationsRefused, Refusal, Transactions, UnknownTableError
+from headrace.ports import Refusal, Transactions
+from headrace.transactions import OperationsRefused, UnknownTableError
 
 Place: TypeAlias = tuple[Span, int]
 
@@ -224,8 +225,7 @@ class ChunkOutbox:
     def _narrow(self, refused: OperationsRefused, chunk: Chunk) -> None:
         """Find the record behind a refusal; refused alone, it is to be buried."""
         if chunk.records == 1:
-            first = next(iter(refused.reasons.values()), Refusal(refused.why))
-            self._refuse(self._slots[0], first)
+            self._refuse(self._slots[0], Refusal(next(iter(refused.reasons.values()), refused.why)))
             self._suspect = self._most = None
         elif refused.reasons:
             self._suspect = self._slots[chunk.first_to_write(list(refused.reasons))]

@@ -23,8 +23,9 @@ from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
 from headrace.model import Checkpoint, Permit, Record
 from headrace.operations import Effect
-from headrace.ports import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction, Transactions
+from headrace.ports import Transactions
 from headrace.rows import Outcome, Refused, Request, Row
+from headrace.transactions import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction
 
 log = structlog.get_logger(__name__)
 

@@ -19,18 +19,8 @@ from headrace.flow.delivery.commit import ask_until_answered
 from headrace.flow.persist import persist
 from headrace.model import DeadLetter, Permit, Record
 from headrace.operations import Effect
-from headrace.ports import (
-    Clock,
-    CommitOutcome,
-    Committed,
-    LeaseTable,
-    OperationsRefused,
-    Refusal,
-    RowRefused,
-    Sink,
-    Transaction,
-    Transactions,
-)
+from headrace.ports import Clock, LeaseTable, Refusal, Sink, Transactions
+from headrace.transactions import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +89,7 @@ class Once:
                 if await persist("read_redriven", lambda: self.table.get(key), self.chance) is not None:
                     self._tell(record)
                     return None
-                return next(iter(reasons.values()), Refusal(why))
+                return Refusal(next(iter(reasons.values()), why))
 
     def _tell(self, record: Record) -> None:
         log.info("letter_found_redriven", shard=record.shard_id, sequence_number=str(record.sequence_number))
