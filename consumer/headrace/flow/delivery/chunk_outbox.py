@@ -34,6 +34,9 @@ from headrace.transactions import OperationsRefused, UnknownTableError
 
 Place: TypeAlias = tuple[Span, int]
 
+MOST_RECORDS: Final = 1000
+"""Records of one chunk, of which most then ask for nothing, or are folded."""
+
 FITS_NONE: Final = Refusal(
     f"its writes fit into no transaction: at most {MOST_OPERATIONS} items, and two writes of one item only where they "
     "can be told as one"
@@ -187,7 +190,7 @@ class ChunkOutbox:
     async def _cut(self) -> Chunk:
         """The next records that are handled, as many as one transaction takes; the first may turn out to fit none."""
         chunk = Chunk(folds=self._folds)
-        for slot in list(islice(self._slots, self._most)):
+        for slot in list(islice(self._slots, self._most or MOST_RECORDS)):
             goes_alone = slot is self._suspect or self._may_have_letter(slot)
             if slot.effects is None or slot.cause is not None or (goes_alone and chunk.records):
                 break
