@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -29,7 +30,10 @@ _NUMBERED: Final = re.compile(rb'"reading_id": ?\{"S": ?"r(\d{9})"\}')
 """What names a record in an item; no string value can hold this text, for its quotes would be escaped there."""
 _NUMBER: Final = re.compile(rb'\{"S": ?"r(\d{9})"\}')
 _TABLE: Final = TABLE.encode()
+_ITEMS_OF: Final = f'"{TABLE}"'.encode()
 _WRITING: Final = frozenset({"BatchWriteItem", "PutItem", "BatchExecuteStatement"})
+MOST: Final[Mapping[str, int]] = {"TransactWriteItems": 99}
+"""Of a transaction, beside the lease's row, which is not kept here: one worker alone has nobody to be told."""
 _HEAD: Final = 64
 """Bytes of a body within which it names its table. Dead letters and lease rows are written too, and are handed on."""
 _NAMED: Final = re.compile(r"'((?:[^']|'')+)': \?")
@@ -72,6 +76,8 @@ _encode = msgspec.json.Encoder().encode
 
 def brings_items(operation: str, body: bytes) -> bool:
     """Whether the call writes to the serving table, and is this module's to answer."""
+    if operation == "TransactWriteItems":
+        return _ITEMS_OF in body
     return operation in _WRITING and body.find(_TABLE, 0, _HEAD) >= 0
 
 
@@ -135,6 +141,8 @@ def _items_in(operation: str, request: dict[str, Any]) -> list[dict[str, Any]]:
             return [write["PutRequest"]["Item"] for write in request["RequestItems"][TABLE]]
         case "PutItem":
             return [request["Item"]]
+        case "TransactWriteItems":
+            return [write["Put"]["Item"] for write in request["TransactItems"] if "Put" in write]
         case _:
             return [_written(_plan(one["Statement"]), one["Parameters"]) for one in request["Statements"]]
 

@@ -49,7 +49,8 @@ _STATES: Final = {
 }
 PUT_STATES: Final = Kind("put, few keys", _STATES, differs=frozenset({"sk"}))
 LATEST: Final = Kind("latest, few keys", {**_STATES, "HEADRACE_SINK_MODE": "latest"}, differs=frozenset({"sk", ORDER}))
-MODES: Final = (PUT, INSERT, PUT_STATES, LATEST)
+TRANSACTIONAL: Final = Kind("transactional", {"HEADRACE_SINK_MODE": "transactional"})
+MODES: Final = (PUT, INSERT, PUT_STATES, LATEST, TRANSACTIONAL)
 
 FAN_OUT: Final = Kind("put, fan-out", {"HEADRACE_STREAM_CONSUMER": "fan-out"})
 MAIN: Final = (*MODES, FAN_OUT)

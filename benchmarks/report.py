@@ -52,7 +52,12 @@ class Target:
         return f"{verdict:6}  {self.name}: {self.value:.4g}{self.unit} (target {sign} {self.limit:g}{self.unit})"
 
 
-AT_MOST: Final = (("insert", "put", 1.4), ("latest, few keys", "put, few keys", 1.4), ("put, fan-out", "put", 1.0))
+AT_MOST: Final = (
+    ("insert", "put", 1.4),
+    ("latest, few keys", "put, few keys", 1.4),
+    ("transactional", "put", 2.5),
+    ("put, fan-out", "put", 1.0),
+)
 """Modes, what they are measured by, and how much more they may cost."""
 
 AT_LEAST: Final = (
@@ -95,6 +100,13 @@ def presence_targets(runs: Sequence[Measurement]) -> list[Target]:
 def memory_targets(run: Measurement) -> list[Target]:
     """What a worker that holds many shards with a backlog has to show."""
     return [Target("peak RSS", run.peak_rss / MB, 400, " MB"), Target("records missing", run.missing, 0)]
+
+
+def mode_targets(put: Sequence[Measurement], transactional: Sequence[Measurement]) -> list[Target]:
+    """What results and checkpoints in one transaction may cost."""
+    ratio = median(run.cpu_us for run in transactional) / median(run.cpu_us for run in put)
+    missing = max(run.missing + run.repeated for run in (*put, *transactional))
+    return [Target("transactional : put", ratio, 2.5, "x"), Target("records missing or repeated", missing, 0)]
 
 
 def rows(runs: Iterable[Measurement]) -> Iterator[tuple[str, ...]]:

@@ -23,7 +23,7 @@ from typing import Final, cast
 
 import uvloop
 
-from benchmarks.arrivals import ALL_PROCESSED, MOST_WRITES, NOTHING, Items, brings_items
+from benchmarks.arrivals import ALL_PROCESSED, MOST, MOST_WRITES, NOTHING, Items, brings_items
 from benchmarks.fake_fan_out import Push, consumer
 from benchmarks.fake_intake import Intake, IntakeError
 from benchmarks.fake_kinesis import BadRequestError, Body, FakeKinesis
@@ -161,8 +161,9 @@ class Connection(asyncio.Protocol):
 
     def _take_in(self, operation: str, body: bytes) -> None:
         arrived = self._site.items.take(operation, body)
-        if not 1 <= arrived.writes <= MOST_WRITES:
-            self._refuse(BadRequestError("ValidationException", "1 to 25 items, each with a record's name"))
+        most = MOST.get(operation, MOST_WRITES)
+        if not 1 <= arrived.writes <= most:
+            self._refuse(BadRequestError("ValidationException", f"1 to {most} items, each with a record's name"))
             return
         if self._site.throttle.refuses(self._site.tally.since_first_write_s):
             self._site.tally.throttled += 1

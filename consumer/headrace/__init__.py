@@ -5,7 +5,7 @@ What a handler needs is here: the record it receives, the writes it returns, and
 
 from headrace.errors import Reject, Retry
 from headrace.model import Record
-from headrace.operations import Delete, Put
+from headrace.operations import Condition, Delete, Increment, Put, Update
 
-__all__ = ["Delete", "Put", "Record", "Reject", "Retry"]
+__all__ = ["Condition", "Delete", "Increment", "Put", "Record", "Reject", "Retry", "Update"]
 __version__ = "0.1.0"

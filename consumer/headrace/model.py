@@ -224,6 +224,8 @@ class Lease:
     """The worker that asked for it."""
     shunned_by: WorkerId | None = None
     """The worker that gave it up because it got nowhere with it: others go first."""
+    may_have_letters: frozenset[Checkpoint] = frozenset()
+    """Records behind the checkpoint of which an owner stored a dead letter, or was about to (`core.redriven`)."""
     generation: int = 0
     """How many times the stream was resharded on the way to this shard: one more than its parents'."""
     paused_by: str | None = None

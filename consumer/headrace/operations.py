@@ -7,9 +7,22 @@ carries is told by `core.write_modes`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import msgspec
+
+
+class Condition(msgspec.Struct, frozen=True, gc=False):
+    """What must hold of the stored item for an operation to take place; only in mode `transactional`.
+
+    `expression` is a condition expression of DynamoDB (developer guide, "Condition and filter expressions");
+    `values` gives its placeholders (`:amount`), `names` its stand-ins for names that are reserved words (`#status`).
+    """
+
+    expression: str
+    values: Mapping[str, Any] = {}
+    names: Mapping[str, str] = {}
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):
@@ -17,6 +30,7 @@ class Put(msgspec.Struct, frozen=True, gc=False):
 
     item: Mapping[str, Any]
     table: str | None = None
+    condition: Condition | None = None
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):
@@ -24,9 +38,36 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 
     key: Mapping[str, Any]
     table: str | None = None
+    condition: Condition | None = None
 
 
-Effect: TypeAlias = Put | Delete
+class Update(msgspec.Struct, frozen=True, gc=False):
+    """Change attributes of the item with `key`, which comes into being if it is not there.
+
+    `assign` sets attributes, `increment` adds to numbers (an absent one counts as 0), `remove` takes attributes away. The
+    names are whole top-level attributes, whatever characters they hold. Only in mode `transactional`.
+    """
+
+    key: Mapping[str, Any]
+    assign: Mapping[str, Any] = {}
+    increment: Mapping[str, int | float | Decimal] = {}
+    remove: Sequence[str] = ()
+    table: str | None = None
+    condition: Condition | None = None
+
+
+class Increment(msgspec.Struct, frozen=True, gc=False):
+    """Add to numbers of the item with `key`, which comes into being if it is not there; an absent number counts as 0.
+
+    Only in mode `transactional`: in every other a record that is repeated would be counted twice.
+    """
+
+    key: Mapping[str, Any]
+    by: Mapping[str, int | float | Decimal]
+    table: str | None = None
+
+
+Effect: TypeAlias = Put | Delete | Update | Increment
 """One write that a record asks for."""
 
 Effects: TypeAlias = Effect | Mapping[str, Any] | Sequence[Any] | None

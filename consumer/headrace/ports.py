@@ -6,7 +6,7 @@ Implementations: `aws/` against AWS, `testing/` in memory; both pass one conform
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +30,7 @@ from headrace.model import (
 )
 from headrace.operations import Effect
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
+from headrace.transactions import CommitOutcome, Transaction
 
 
 class Clock(Protocol):
@@ -131,6 +132,23 @@ class Sink(Protocol):
         Writes to one item key take effect in the order of submission. Throttling and outages are retried inside for as long
         as `permit()` holds; once it does not, nothing more is sent and the future raises LeaseLost. Cancelling the
         future drops what was not sent yet.
+        """
+
+
+class Transactions(Protocol):
+    """Where results go together with the checkpoint that passes them."""
+
+    def key(self, effect: Effect) -> Hashable:
+        """Equal for effects on one item. Raises ItemError when it has no key, UnknownTableError where `learn` has to come first."""
+
+    async def learn(self, table: str | None) -> None:
+        """Find out a table's key. Raises Throttled, Unavailable, Denied, NotFound."""
+
+    async def commit(self, transaction: Transaction, permit: Permit) -> CommitOutcome:
+        """Once; `permit` is asked right before it is sent.
+
+        Raises LeaseLost without the permit; Throttled, also for a conflict with another write of the same items;
+        Unavailable: it may have been applied, or may yet be; Denied, NotFound, and AwsError for what nobody has heard of.
         """
 
 
@@ -317,3 +335,5 @@ class Ports:
     nudge: Callable[[Sequence[str]], Awaitable[None]] = nobody
     fan_out: FanOut | None = None
     """None: shards are polled."""
+    transactions: Transactions | None = None
+    """Takes the sink's place where results and checkpoint go together."""

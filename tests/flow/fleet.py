@@ -19,7 +19,7 @@ from headrace.errors import AwsError, Unavailable
 from headrace.flow.incarnation import WorkerRules
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import ShardRules
-from headrace.model import Checkpoint, Lease, Record, ShardId, TrimHorizon
+from headrace.model import Checkpoint, Lease, Permit, Record, ShardId, TrimHorizon
 from headrace.operations import Put
 from headrace.ports import BatchHandler, Handler, Ports
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
@@ -31,6 +31,8 @@ from headrace.testing.lease_table import MemoryLeaseTable
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.sink import MemorySink
 from headrace.testing.stream import MemoryStream
+from headrace.testing.transactions import MemoryTransactions
+from headrace.transactions import CommitOutcome, Transaction
 
 TIMING = LeaseTiming.derived(10.0)
 FAST_RETRY = RetryRules(maximum_attempts=2)
@@ -70,6 +72,18 @@ class Link:
         return answer
 
 
+class LinkedTransactions:
+    """One worker's way to the tables, as one; it is asked for faults like the others, with the transaction."""
+
+    def __init__(self, transactions: MemoryTransactions, link: Link) -> None:
+        self._transactions = transactions
+        self._link = link
+        self.key, self.learn = transactions.key, transactions.learn
+
+    async def commit(self, transaction: Transaction, permit: Permit) -> CommitOutcome:
+        return await self._link._through(transaction, lambda: self._transactions.commit(transaction, permit))
+
+
 @dataclass
 class Call:
     """One call of a handler."""
@@ -104,11 +118,15 @@ class Fleet:
     members: dict[str, Member] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     fan_out: MemoryFanOut | None = None
+    transactions: MemoryTransactions = field(init=False)
     produced: int = 0
     look_s: float = 0.01
     """How often `until` looks, in virtual time: each look costs real time."""
     newest: dict[ShardId, int] = field(default_factory=dict)
     """Sequence number of the last record put, by shard."""
+
+    def __post_init__(self) -> None:
+        self.transactions = MemoryTransactions(self.sink, self.table)
 
     def start(
         self,
@@ -117,6 +135,7 @@ class Fleet:
         *,
         is_async: bool = False,
         handle_batch: BatchHandler | None = None,
+        transactional: bool = False,
         shard: ShardRules | None = None,
         **rules: Any,
     ) -> Member:
@@ -140,6 +159,7 @@ class Fleet:
             aside=SameLoop(link),
             nudge=self._nudge,
             fan_out=self.fan_out,
+            transactions=LinkedTransactions(self.transactions, link) if transactional else None,
         )
         base = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING)
         whole = replace(base, shard=shard or ShardRules(retry=FAST_RETRY), **rules)

@@ -19,6 +19,7 @@ from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Watch
 from headrace.flow.redrive.passes import Redrive
 from headrace.flow.redrive.redelivery import Redelivery
 from headrace.flow.redrive.turn import RedriveBusy, own_turn
+from headrace.flow.redrive.writing import ThroughSink
 from headrace.model import DeadLetter, Record, ShardId, WorkerId
 from headrace.operations import Put
 from headrace.ports import BatchHandler, Handler
@@ -67,7 +68,7 @@ class Scene:
 
     def redrive(self, handler=None, selection=None, watch=None, **rules):
         handler = handler or Handler("mended", self.handle)
-        redelivery = Redelivery(handler, self.sink, self.clock, lambda: True)
+        redelivery = Redelivery(handler, ThroughSink(self.sink), self.clock, lambda: True)
         rules = RedriveRules(**rules)
         return Redrive(self.ports, redelivery.deliver, selection or Selection(), rules, self.stop, watch)
 
@@ -315,7 +316,7 @@ async def test_a_call_of_the_handler_ends_with_the_turn(scene, kind):
 
     handler = Handler("slow", work, is_async=True) if kind == "async" else BatchHandler("slow", batch)
     permitted_until = scene.clock.now() + 20
-    redelivery = Redelivery(handler, scene.sink, scene.clock, lambda: scene.clock.now() < permitted_until)
+    redelivery = Redelivery(handler, ThroughSink(scene.sink), scene.clock, lambda: scene.clock.now() < permitted_until)
     with pytest.raises(LeaseLost):
         await redelivery.deliver(scene.letter(1))
 
@@ -361,7 +362,7 @@ async def test_the_turn_of_one_that_was_killed_is_taken_over_when_it_was_silent_
 async def test_without_the_turn_nothing_is_called(scene):
     """The permit is asked before each call."""
     await scene.bury(1)
-    redelivery = Redelivery(Handler("mended", scene.handle), scene.sink, scene.clock, lambda: False)
+    redelivery = Redelivery(Handler("mended", scene.handle), ThroughSink(scene.sink), scene.clock, lambda: False)
     with pytest.raises(LeaseLost):
         await Redrive(scene.ports, redelivery.deliver, Selection(), RedriveRules(), scene.stop).run()
     assert (scene.calls, scene.left) == ([], [1])
@@ -374,7 +375,7 @@ PARKING = replace(RULES, parks_keys=True)
 
 def redrive_of(f, handle=put_item, stop=None, letters=None):
     ports = RedrivePorts("stream", "stream", letters or f.letters, f.table, f.clock, lambda: 0.5)
-    redelivery = Redelivery(Handler("mended", handle), f.sink, f.clock, lambda: True)
+    redelivery = Redelivery(Handler("mended", handle), ThroughSink(f.sink), f.clock, lambda: True)
     return Redrive(ports, redelivery.deliver, Selection(), RedriveRules(), stop or asyncio.Event())
 
 
@@ -505,7 +506,9 @@ class Storm:
     def one(self):
         f = self.f
         ports = RedrivePorts("stream", "stream", f.letters, f.table, f.clock, self.chance.random)
-        redelivery = Redelivery(Handler("mended", self.redrive, is_async=True), f.sink, f.clock, lambda: True)
+        redelivery = Redelivery(
+            Handler("mended", self.redrive, is_async=True), ThroughSink(f.sink), f.clock, lambda: True
+        )
         return Redrive(ports, redelivery.deliver, Selection(), RedriveRules(), asyncio.Event())
 
     async def blow(self):

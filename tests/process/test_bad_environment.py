@@ -57,6 +57,22 @@ async def test_a_handler_or_key_that_cannot_work_is_refused(stage):
         assert line.startswith("HEADRACE_ITEM_KEY = 'id={n}': ")
 
 
+async def test_a_handler_that_does_not_go_with_the_write_mode_is_refused(stage):
+    """One that takes many records at once, and one that returns what a repeat would do again."""
+    async with stage(shards=1) as s:
+        (s.folder / "batch_handler.py").write_text("def handle(batch):\n    pass\n")
+        (s.folder / "count_handler.py").write_text(
+            "from headrace import Increment\n\ndef handle(record) -> Increment:\n    pass\n"
+        )
+        line = await refused(s, HEADRACE_HANDLER="batch_handler:handle", HEADRACE_SINK_MODE="transactional")
+        assert line.startswith("HEADRACE_SINK_MODE = 'transactional': moves the checkpoint with the writes")
+        assert "batch_handler:handle is a batch handler. Write a record handler" in line
+        line = await refused(s, HEADRACE_HANDLER="count_handler:handle")
+        assert line.startswith(
+            "HEADRACE_HANDLER = 'count_handler:handle': returns Increment, and HEADRACE_SINK_MODE=put"
+        )
+
+
 async def test_a_stop_before_there_was_anything_to_stop_ends_at_once(stage):
     """Kinesis cannot be reached, so the worker still waits for it; nothing is held that would have to be given up."""
     async with stage(shards=1) as s:

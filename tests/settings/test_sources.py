@@ -139,7 +139,7 @@ def test_a_wrong_value_is_named_as_the_source_that_won_spells_it(tmp_path):
 def test_every_mistake_is_told_at_once_one_line_each():
     """Nobody mends settings one run at a time."""
     lines = refusal(
-        ["--nonsense", "1"], {"HEADRACE_APPLICATION": "a b", "HEADRACE_SINK_MODE": "transactional", "HEADRACE_LOG": "x"}
+        ["--nonsense", "1"], {"HEADRACE_APPLICATION": "a b", "HEADRACE_SINK_MODE": "upsert", "HEADRACE_LOG": "x"}
     ).splitlines()
     assert len(lines) == 4
     assert {line.split(" ")[0].rstrip(":") for line in lines} == {

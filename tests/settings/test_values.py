@@ -115,17 +115,6 @@ def test_each_setting_has_its_range(name, good, bad):
         assert problem(**{name: value}).startswith(f"HEADRACE_{name} = '{value}': ")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "only"),
-    [
-        ("SINK_MODE", "transactional", "put, insert or latest"),
-    ],
-)
-def test_what_this_version_cannot_do_yet_is_said_plainly(name, value, only):
-    """Never accepted and ignored."""
-    assert f"this version supports {only} only" in problem(**{name: value})
-
-
 def test_an_order_of_items_is_refused_where_the_mode_compares_none():
     """Never accepted and ignored."""
     assert "has no effect in mode put" in problem(SINK_ORDER_BY="at")

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from headrace import Delete, Put, Record, Reject, Retry
+from headrace import Condition, Delete, Increment, Put, Record, Reject, Retry, Update
 from headrace.errors import SettingsError
 from headrace.testing import Rules, run
 
@@ -172,3 +172,33 @@ def test_what_is_no_handler_is_told_as_the_worker_tells_it():
     """With the name of the function."""
     with pytest.raises(SettingsError, match=r"test_runner:.*cannot be called with one argument"):
         run(lambda: None, ["x"], Rules(kind="record"))
+
+
+def test_counters_and_conditions_are_those_of_the_transactions_they_would_go_in():
+    """A handler for mode transactional is tested like any other; elsewhere its increments are refused."""
+
+    def handle(record: Record) -> list:
+        amount = record.json()["amount"]
+        return [
+            Increment({"pk": "total"}, {"amount": amount}),
+            Update(
+                {"pk": "last"},
+                assign={"amount": amount},
+                condition=Condition("attribute_not_exists(amount) OR amount < :a", {":a": amount}),
+            ),
+        ]
+
+    records = [{"amount": amount} for amount in (1, 5, 3, 7)]
+    outcome = run(handle, records, Rules(mode="transactional"))
+    assert outcome.items == [{"pk": "total", "amount": 13}, {"pk": "last", "amount": 7}]
+    assert [letter.message for letter in outcome.dead_letters] == [
+        "its condition does not hold: attribute_not_exists(amount) OR amount < :a"
+    ]
+    refused = run(handle, records[:1], Rules())
+    assert "HEADRACE_SINK_MODE=put carries no Increment" in refused.dead_letters[0].message
+
+
+def test_a_batch_handler_is_refused_in_mode_transactional():
+    """As it is by the worker."""
+    with pytest.raises(SettingsError, match="batch or Lambda handler"):
+        run(lambda batch: None, [b"1"], Rules(kind="batch", mode="transactional"))

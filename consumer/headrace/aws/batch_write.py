@@ -16,6 +16,7 @@ from headrace.aws.submission import Submission, Write
 from headrace.aws.write_request import ALL_DONE, Answered, TableKeys, Writes
 from headrace.core.item_keys import stored_key
 from headrace.core.items import attributes, careful_attributes
+from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import Unavailable
 from headrace.operations import Effect, Put
@@ -89,7 +90,9 @@ class BatchWrites:
         self._keys = keys
 
     def write(self, index: int, effect: Effect, submission: Submission, order: str) -> Write:  # noqa: ARG002 - the protocol's
-        """One put or delete. Raises UnknownTableError, ItemError."""
+        """One put or delete. Raises UnknownTableError, ItemError, NotCarried."""
+        if type(effect) is not Put or effect.condition is not None:
+            insist(effect, WriteMode.PUT)
         return Write(self._keys.key(effect), effect, submission, index)
 
     def arrange(self, line: Line[Write]) -> None:

@@ -19,6 +19,7 @@ from aiobotocore.session import AioSession
 from botocore.httpsession import ProxyConfiguration
 from botocore.utils import get_environ_proxies
 
+from headrace.aws.cancellation import CANCELLED, CancellationReason, Cancelled
 from headrace.aws.connection_pool import ConnectionPool, Limits
 from headrace.aws.error_codes import EXPIRED, SIGNATURE, SKEWED, family
 from headrace.aws.origin import Origin, trust_of
@@ -47,7 +48,8 @@ class Poster(Protocol):
     async def post(self, target: str, body: bytes, permit: Permit = always) -> bytes:
         """Send one request, return the answer's body. `permit` is asked right before anything is sent.
 
-        Raises LeaseLost without a permit; Throttled, Unavailable, Denied, NotFound, Rejected; AwsError for an unknown code.
+        Raises LeaseLost without a permit; Throttled, Unavailable, Denied, NotFound, Rejected; Cancelled for a transaction;
+        AwsError for an unknown code.
         """
 
 
@@ -57,6 +59,7 @@ class Failure(msgspec.Struct):
     type: str = msgspec.field(name="__type", default="")
     message: str = ""
     Message: str = ""
+    CancellationReasons: list[CancellationReason] = []
 
     @property
     def code(self) -> str:
@@ -172,5 +175,7 @@ def _read_failure(answer: Answer) -> Failure:
 def _translated(failure: Failure, status: int, target: str) -> AwsError:
     operation = target.rpartition(".")[2]
     text = f"{operation}: {failure.code or status}: {failure.text}"
+    if failure.code == CANCELLED:
+        return Cancelled(text, failure.CancellationReasons)
     kind = family(failure.code, status)
     return kind(failure.text or text if kind is Rejected else text)

@@ -35,7 +35,7 @@ from headrace.core.known_items import KnownItems
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import AwsError, Unavailable
-from headrace.operations import Effect
+from headrace.operations import Effect, Put
 
 MOST_TURNS: Final = 6
 """Answers in a row that change the form before a write waits: somebody else makes and deletes the same item."""
@@ -89,7 +89,8 @@ class GuardedStatements:
 
     def write(self, index: int, effect: Effect, submission: Submission, order: str) -> Write:
         """One guarded put. Raises UnknownTableError, ItemError, NotCarried."""
-        insist(effect, WriteMode.LATEST)
+        if type(effect) is not Put or effect.condition is not None:
+            insist(effect, WriteMode.LATEST)
         by = self._guard.value_of(item_of(effect))
         return GuardedWrite(self._keys.key(effect), effect, submission, index, order, by, guarded.rank(order, by))
 

@@ -31,7 +31,7 @@ from headrace.aws.write_request import ALL_DONE, Answered, TableKeys, Writes
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import AwsError
-from headrace.operations import Effect
+from headrace.operations import Effect, Put
 
 
 class InsertStatements:
@@ -47,7 +47,8 @@ class InsertStatements:
 
     def write(self, index: int, effect: Effect, submission: Submission, order: str) -> Write:  # noqa: ARG002 - the protocol's
         """One insert. Raises UnknownTableError, ItemError, NotCarried."""
-        insist(effect, WriteMode.INSERT)
+        if type(effect) is not Put or effect.condition is not None:
+            insist(effect, WriteMode.INSERT)
         return Write(self._keys.key(effect), effect, submission, index)
 
     def arrange(self, line: Line[Write]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never, cast
 
 from botocore.exceptions import ClientError
 
+from headrace.aws.cancellation import CANCELLED, CONDITION_FAILED, INNOCENT, PASSING
 from headrace.aws.session import Clients, lease_client, translated
 from headrace.aws.statement_call import StatementError, trouble
 from headrace.aws.statements import statement
@@ -44,10 +45,6 @@ if TYPE_CHECKING:
 Wire: TypeAlias = dict[str, Any]
 """One attribute value as DynamoDB writes it: {"S": "text"}."""
 
-CONDITION_FAILED: Final = "ConditionalCheckFailed"
-PASSING: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-"""Reasons of a cancelled transaction that say nothing about its conditions (API reference, CancellationReason)."""
-
 
 class DynamoLeaseTable:
     """Implements `ports.LeaseTable` on one table with the string keys `pk` and `sk`."""
@@ -70,7 +67,7 @@ class DynamoLeaseTable:
             case PutRow():
                 return Applied({"pk": request.key.pk, "sk": request.key.sk, **request.attributes})
             case UpdateRow():
-                return Applied(_row(answer["Attributes"]))
+                return Applied(row_of(answer["Attributes"]))
             case DeleteRow():
                 return Applied({})
 
@@ -83,12 +80,12 @@ class DynamoLeaseTable:
 
     async def transact(self, requests: Sequence[Request], token: str) -> TransactionOutcome:
         """All of them or none."""
-        members = [_member(request, self._table) for request in requests]
+        members = [member(request, self._table) for request in requests]
         with translated("dynamodb", "TransactWriteItems"):
             try:
                 await self._client.transact_write_items(TransactItems=members, ClientRequestToken=token)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") != "TransactionCanceledException":
+                if error.response.get("Error", {}).get("Code") != CANCELLED:
                     raise
                 return _cancelled(cast("Any", error.response).get("CancellationReasons", []))
         return TransactionApplied()
@@ -105,7 +102,7 @@ class DynamoLeaseTable:
         while True:
             with translated("dynamodb", "Query"):
                 page = await self._client.query(**parameters)
-            rows.extend(_row(item) for item in page["Items"])
+            rows.extend(row_of(item) for item in page["Items"])
             if "LastEvaluatedKey" not in page:
                 return rows
             parameters["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -141,7 +138,7 @@ def _cancelled(reasons: Iterable[Mapping[str, Any]]) -> TransactionRefused:
         for reason in reasons
     )
     if not any(refused):
-        blamed = [reason for reason in reasons if reason.get("Code") != "None"]
+        blamed = [reason for reason in reasons if reason.get("Code") != INNOCENT]
         text = "; ".join(f"{reason.get('Code')}: {reason.get('Message', '')}" for reason in blamed)
         passing = all(reason.get("Code") in PASSING for reason in blamed)
         raise (Throttled if passing else Rejected)(f"dynamodb TransactWriteItems: cancelled for {text or 'no reason'}")
@@ -216,7 +213,8 @@ def _operation_name(request: Request) -> str:
     return {PutRow: "PutItem", UpdateRow: "UpdateItem", DeleteRow: "DeleteItem"}[type(request)]
 
 
-def _member(request: Request, table: str) -> dict[str, Any]:
+def member(request: Request, table: str) -> dict[str, Any]:
+    """As a part of a transaction."""
     verb = {PutRow: "Put", UpdateRow: "Update", DeleteRow: "Delete"}[type(request)]
     return {verb: _parameters(request, table)}
 
@@ -258,10 +256,11 @@ def _wire(value: Value) -> Wire:
 
 
 def _row_or_none(item: Mapping[str, Wire] | None) -> Row | None:
-    return _row(item) if item else None
+    return row_of(item) if item else None
 
 
-def _row(item: Mapping[str, Wire]) -> Row:
+def row_of(item: Mapping[str, Wire]) -> Row:
+    """What DynamoDB's JSON says of a row."""
     return {name: _value(wire) for name, wire in item.items()}
 
 

@@ -21,30 +21,28 @@ from headrace.aws.channel import Poster
 from headrace.aws.chunk_writer import ChunkWriter
 from headrace.aws.guarded_statements import GuardedStatements
 from headrace.aws.insert_statements import InsertStatements
-from headrace.aws.key_schema import describe_keys
+from headrace.aws.key_schema import describe_keys, serving_key
 from headrace.aws.patience import Patience
 from headrace.aws.submission import Submission, Write
 from headrace.aws.write_counts import WriteCounts
-from headrace.aws.write_request import TableKeys, UnknownTableError, WriteRequest
+from headrace.aws.write_request import TableKeys, WriteRequest
 from headrace.core.guarded import Guard
 from headrace.core.items import ItemError
 from headrace.core.record_order import nth
 from headrace.core.write_modes import NotCarried, WriteMode
 from headrace.core.write_queue import WriteQueue
-from headrace.errors import AwsError, Denied, NotFound, SettingsError
+from headrace.errors import AwsError
 from headrace.model import Permit
 from headrace.operations import Effect
 from headrace.ports import OrderOf, Refusal, unordered
 from headrace.tasks import TaskGroup
+from headrace.transactions import UnknownTableError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 DEPTH: Final = 16
 """Requests in flight: enough to keep one core busy at 5 ms a request."""
-
-SETTING: Final = "HEADRACE_SINK_TABLE"
-
 
 OWN_ORDER: Final = Guard("recordOrder")
 
@@ -105,16 +103,7 @@ class ServingTable:
 
     async def check(self) -> None:
         """Learn the table's key. Raises SettingsError when it is not there, not readable or not ready; Throttled, Unavailable."""
-        table = self._keys.default
-        try:
-            schema = await describe_keys(self._client, table)
-        except NotFound as error:
-            raise SettingsError(SETTING, table, "there is no such table", "Create it, or name another") from error
-        except Denied as error:
-            raise SettingsError(SETTING, table, str(error), "Allow dynamodb:DescribeTable on it") from error
-        if not schema.is_writable:
-            raise SettingsError(SETTING, table, f"the table is {schema.status}", "Start again when it is ACTIVE")
-        self._keys[table] = schema.names
+        self._keys[self._keys.default] = await serving_key(self._client, self._keys.default)
 
     def submit(
         self, writes: Sequence[tuple[int, Effect]], permit: Permit, order: OrderOf = unordered

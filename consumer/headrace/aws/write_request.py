@@ -12,6 +12,7 @@ from headrace.core.item_keys import key_of
 from headrace.core.write_queue import Chunk, Line
 from headrace.errors import AwsError
 from headrace.operations import Effect, Put
+from headrace.transactions import UnknownTableError
 
 Writes: TypeAlias = Chunk[Write]
 """Lines by key; of each line the last write is the one that is sent."""
@@ -56,10 +57,6 @@ class WriteRequest(Protocol):
 
     def read(self, part: Writes, answer: bytes) -> Answered:
         """What the answer says. Raises Unavailable for one that makes no sense."""
-
-
-class UnknownTableError(LookupError):
-    """The key attributes of a table have to be learned first."""
 
 
 class TableKeys(dict[str, tuple[str, ...]]):

@@ -18,6 +18,7 @@ from headrace.aws.patience import Patience
 from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.aws.session import Clients
 from headrace.aws.tables import ensure_table
+from headrace.aws.transactions import DynamoTransactions
 from headrace.core.guarded import Guard
 from headrace.core.shapes import Layout
 from headrace.core.write_modes import WriteMode
@@ -26,7 +27,17 @@ from headrace.flow.clock import SystemClock
 from headrace.flow.persist import persist
 from headrace.model import Permit, StreamDescription
 from headrace.operations import Effect
-from headrace.ports import BatchHandler, DeadLetters, DeadLetterStore, Handler, OrderOf, Refusal, Sink, unordered
+from headrace.ports import (
+    BatchHandler,
+    DeadLetters,
+    DeadLetterStore,
+    Handler,
+    OrderOf,
+    Refusal,
+    Sink,
+    Transactions,
+    unordered,
+)
 from headrace.settings import Settings
 from headrace.settings.groups import SinkSettings
 from headrace.tasks import TaskGroup
@@ -125,6 +136,7 @@ def _spec(settings: Settings, stream_arn: str) -> HandlerSpec:
         threads=settings.handler_threads,
         memory_mb=max(1, settings.handler_memory // MIB),
         has_windows=settings.batch.tumbling_window > timedelta(0),
+        mode=WriteMode(settings.sink.mode),
     )
 
 
@@ -143,14 +155,18 @@ def item_mapping_of(settings: Settings, schema: KeySchema, *, renders: bool = Fa
     key_types = dict(zip(schema.names, schema.types, strict=True))
     layout = None
     if renders:
-        layout = Layout.ITEM if settings.sink.mode == WriteMode.PUT else Layout.VALUES
+        layout = Layout.ITEM if settings.sink.mode in WHOLE_ITEMS else Layout.VALUES
     return item_mapping(rules, key_types, settings.stream.label, layout=layout, order_by=settings.sink.order_by)
+
+
+WHOLE_ITEMS: Final = frozenset({WriteMode.PUT, WriteMode.TRANSACTIONAL})
+"""Modes whose requests take an item whole; the others' statements take its values."""
 
 
 @asynccontextmanager
 async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) -> AsyncIterator[Sink]:
     """The sink with its writers running; they end after everything that submits to it."""
-    if settings.sink.table is None:
+    if settings.sink.table is None or is_transactional(settings):
         yield NoTable()
         return
     depth, timeout_s = settings.sink.depth, settings.timing.call_timeout_s
@@ -165,15 +181,37 @@ async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) ->
         writing.cancel()
 
 
+@asynccontextmanager
+async def open_transactions(
+    clients: Clients, settings: Settings, clock: SystemClock
+) -> AsyncIterator[DynamoTransactions | None]:
+    """What takes the sink's place in mode `transactional`, and None in every other. Raises SettingsError."""
+    if not is_transactional(settings):
+        yield None
+        return
+    depth, timeout_s = settings.sink.depth, settings.timing.call_timeout_s
+    async with open_channel(
+        clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s
+    ) as channel:
+        made = DynamoTransactions(channel, clients.dynamodb, settings.serving_table, settings.lease.table)
+        await made.check()
+        yield made
+
+
+def is_transactional(settings: Settings) -> bool:
+    """Whether results and checkpoints go together."""
+    return settings.sink.mode == WriteMode.TRANSACTIONAL
+
+
 def sink_rules(settings: SinkSettings) -> SinkRules:
     """How the sink's table is written. There has to be one."""
     guard = Guard(settings.order_attribute, settings.order_by)
     return SinkRules(settings.table or "", WriteMode(settings.mode), settings.fold, guard)
 
 
-def counts_of(sink: Sink) -> dict[str, int]:
-    """What a sink has done, by the names of its own counts; empty for one that keeps none."""
-    return asdict(sink.counts) if isinstance(sink, ServingTable) else {}
+def counts_of(sink: Sink | Transactions | None) -> dict[str, int]:
+    """What has been written, by the names of a sink's own counts; empty for one that keeps none."""
+    return asdict(sink.counts) if isinstance(sink, ServingTable | DynamoTransactions) else {}
 
 
 class NoTable:

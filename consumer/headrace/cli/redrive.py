@@ -30,6 +30,7 @@ from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Result, Watc
 from headrace.flow.redrive.passes import Redrive
 from headrace.flow.redrive.redelivery import Redelivery
 from headrace.flow.redrive.turn import own_turn
+from headrace.flow.redrive.writing import Once, ThroughSink
 from headrace.model import DeadLetter
 from headrace.settings import Settings
 
@@ -97,10 +98,16 @@ async def _redrive(settings: Settings, wanted: Wanted, rate: float | None) -> Re
         async with (
             parts.open_handler(clients, settings, description) as handler,
             parts.open_sink(clients, settings, clock) as sink,
+            parts.open_transactions(clients, settings, clock) as transactions,
             _ports(clients, settings) as ports,
             own_turn(ports, settings.lease.worker_id, stop, _tell_wait) as permit,
         ):
-            redelivery = Redelivery(handler, sink, clock, permit, Reports(settings.retry.report_batch_item_failures))
+            writing = (
+                ThroughSink(sink)
+                if transactions is None
+                else Once(transactions, ports.table, ports.label, clock, ports.chance)
+            )
+            redelivery = Redelivery(handler, writing, clock, permit, Reports(settings.retry.report_batch_item_failures))
             rules = RedriveRules(rate=rate, most=wanted.limit)
             with _progress() as watch:
                 return await Redrive(ports, redelivery.deliver, wanted.selection, rules, stop, watch).run()

@@ -102,12 +102,15 @@ async def _main(settings: Settings, report_to: int | None) -> None:
         async with (
             parts.open_handler(clients, settings, description) as handler,
             parts.open_sink(clients, settings, clock) as sink,
+            parts.open_transactions(clients, settings, clock) as transactions,
             parts.open_dead_letters(clients, settings) as dead_letters,
             open_nudges() as nudges,
             open_fan_out(clients, settings, stream, description.arn) as fan_out,
         ):
             lease_table, limits = settings.lease.table, screen.limits_of(settings, description.retention_s)
-            tally = screen.tally_of(settings, registry, clock, limits, description.name, lambda: parts.counts_of(sink))
+            tally = screen.tally_of(
+                settings, registry, clock, limits, description.name, lambda: parts.counts_of(transactions or sink)
+            )
             ports = Ports(
                 stream=stream,
                 table=DynamoLeaseTable(clients.leases, lease_table),
@@ -120,6 +123,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 aside=OwnThread(lambda: open_lease_table(clients, lease_table)),
                 nudge=nudges.send,
                 fan_out=fan_out,
+                transactions=transactions,
             )
             worker = Worker(ports, _worker_rules(settings, description, handler))
             registry.register(FleetGauges(description.name, worker.fleet, _limits(settings, handler)))
@@ -175,6 +179,7 @@ def _worker_rules(settings: Settings, description: StreamDescription, handler: H
             lanes=_lane_rules(settings),
             expands_aggregates=_expands(settings, handler),
             parks_keys=settings.retry.on_exhausted == "park_key",
+            folds=settings.sink.fold,
             filters=_filters(settings),
             pace=PaceRules(settings.stream.poll_interval.total_seconds()),
             checkpoint_interval_s=settings.checkpoint.interval.total_seconds(),

@@ -49,6 +49,7 @@ def lease_of(row: Row) -> Lease:
         generation=int(_number(row, "gen")),
         paused_by=_text(row, "paused"),
         skips=_members(row, "skip"),
+        may_have_letters=_positions(row, "dead"),
     )
 
 
@@ -193,3 +194,10 @@ def _members(row: Row, attribute: str) -> frozenset[str]:
 def _text(row: Row, attribute: str) -> str | None:
     value = row.get(attribute)
     return None if value is None else str(value)
+
+
+def _positions(row: Row, attribute: str) -> frozenset[Checkpoint]:
+    value = row.get(attribute, frozenset())
+    if not isinstance(value, frozenset):
+        raise TypeError(f"attribute {attribute} of {row.get('pk')}/{row.get('sk')} is not a set")
+    return frozenset(Checkpoint.decode(str(member)) for member in value)

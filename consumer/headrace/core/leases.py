@@ -90,12 +90,12 @@ def claim(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
 
 def take(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
     """Own a lease of a worker that was seen fenced or gone. Start from the checkpoint in the answer, never from a scan."""
-    return _own(stream, lease, me, (*_owned(_owner_of(lease), lease.epoch), Absent("done")))
+    return _own(stream, lease, me, (*owned(_owner_of(lease), lease.epoch), Absent("done")))
 
 
 def adopt(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
     """Own under a new epoch a row that names me: whatever I may still have in flight under the old one is refused."""
-    return _own(stream, lease, me, (*_owned(me, lease.epoch), Absent("done")))
+    return _own(stream, lease, me, (*owned(me, lease.epoch), Absent("done")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Progress:
 
 def checkpoint(stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: Progress) -> UpdateRow:
     """Move the checkpoint forward, or tell that it still stands."""
-    conditions = (*_owned(me, epoch), AtMost("ck", progress.reached.encode()), Absent("done"))
+    conditions = (*owned(me, epoch), AtMost("ck", progress.reached.encode()), Absent("done"))
     return UpdateRow(lease_key(stream, shard), conditions, progress.attributes)
 
 
@@ -137,7 +137,7 @@ def release(
     With `shun`, others go first: this worker gets nowhere with the shard.
     """
     left = progress.attributes | ({"shun": me} if shun else {})
-    conditions = (*_owned(me, epoch), AtMost("ck", progress.reached.encode()))
+    conditions = (*owned(me, epoch), AtMost("ck", progress.reached.encode()))
     return UpdateRow(lease_key(stream, shard), conditions, left, remove=("own", "want"))
 
 
@@ -147,7 +147,7 @@ def ask(stream: str, lease: Lease, me: WorkerId) -> UpdateRow:
     Void once owner or epoch change; one worker at a time.
     """
     free = Absent("want") if lease.wanted_by is None else Equals("want", lease.wanted_by)
-    conditions: tuple[Condition, ...] = (*_owned(_owner_of(lease), lease.epoch), Absent("done"), free)
+    conditions: tuple[Condition, ...] = (*owned(_owner_of(lease), lease.epoch), Absent("done"), free)
     return UpdateRow(lease_key(stream, lease.shard_id), conditions, {"want": me})
 
 
@@ -170,7 +170,7 @@ def hand_over(stream: str, shard: ShardId, me: WorkerId, epoch: int, progress: P
     """
     return UpdateRow(
         lease_key(stream, shard),
-        (*_owned(me, epoch), AtMost("ck", progress.reached.encode()), Absent("done")),
+        (*owned(me, epoch), AtMost("ck", progress.reached.encode()), Absent("done")),
         {**progress.attributes, "own": heir, "ep": epoch + 1},
         remove=("want", "shun"),
     )
@@ -200,7 +200,7 @@ def end_shard(
         done["kids"] = frozenset(children)
     parent = UpdateRow(
         lease_key(stream, lease.shard_id),
-        (*_owned(me, lease.epoch), Absent("done")),
+        (*owned(me, lease.epoch), Absent("done")),
         done,
         remove=("own", "want", "paused", "skip"),
     )
@@ -227,7 +227,8 @@ def _own(stream: str, lease: Lease, me: WorkerId, conditions: tuple[Condition, .
     return UpdateRow(lease_key(stream, lease.shard_id), unless_paused, taken, remove=("want", "shun"))
 
 
-def _owned(owner: WorkerId, epoch: int) -> tuple[Condition, ...]:
+def owned(owner: WorkerId, epoch: int) -> tuple[Condition, ...]:
+    """It is this owner's, under this epoch."""
     return Equals("own", owner), Equals("ep", epoch)
 
 

@@ -41,7 +41,8 @@ class LaneRules:
 class ShardRules:
     """How every shard of this worker is run.
 
-    `parks_keys` tells that later records of a key whose record was buried follow it into the dead letters,
+    `folds` tells that writes of one item may become one in a transaction,
+    `parks_keys` that later records of a key whose record was buried follow it into the dead letters,
     `expands_aggregates` that records of the Kinesis Producer Library are taken apart.
     `checkpoint_interval_s` is how long a settled record may wait for its checkpoint, `drain_s` how long a stop may wait
     for what is in flight, `call_timeout_s` the longest a call to the sink can be under way.
@@ -52,6 +53,7 @@ class ShardRules:
     lanes: LaneRules = LaneRules()
     parks_keys: bool = False
     expands_aggregates: bool = True
+    folds: bool = True
     filters: Filters | None = None
     pace: PaceRules = PaceRules()
     checkpoint_interval_s: float = 1.0

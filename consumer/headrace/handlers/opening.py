@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from headrace.core.lambda_event import WINDOW_ROOM, EventEncoder
+from headrace.core.write_modes import WriteMode
 from headrace.errors import CallFailed, Reject, Retry, SettingsError
 from headrace.handlers.batch_function import read_batch, writes_in
 from headrace.handlers.function import HandlerFunction
@@ -36,6 +37,7 @@ from headrace.handlers.outcomes import (
 )
 from headrace.handlers.pool import HandlerPool, PoolRules, open_pool
 from headrace.handlers.processors import processors
+from headrace.handlers.returned import MODE_SETTING, check_operations
 from headrace.handlers.source import takes_event_and_context
 from headrace.model import Record
 from headrace.ports import BatchContext, BatchHandler, Handler
@@ -49,7 +51,7 @@ class HandlerSpec:
     """What the settings say of the handler: `kind` is None where it is to be found out, `processes` 0 for one per CPU.
 
     `name` is the function's name towards a Lambda handler, `stream_arn` the stream it is called for; `has_windows` tells
-    that its calls carry the state of tumbling windows.
+    that its calls carry the state of tumbling windows, `mode` how what it returns is written.
     """
 
     spec: str
@@ -61,6 +63,7 @@ class HandlerSpec:
     threads: int = 0
     memory_mb: int = 128
     has_windows: bool = False
+    mode: WriteMode = WriteMode.PUT
 
     def function(self, *, takes_batches: bool) -> HandlerFunction:
         """As the pool of processes knows it."""
@@ -110,10 +113,18 @@ def check(wanted: HandlerSpec) -> None:
     if wanted.has_windows and kind is not HandlerKind.LAMBDA:
         problem, mend = f"is for Lambda handlers, and {wanted.spec} is a {kind} handler", "Leave it out"
         raise SettingsError("HEADRACE_BATCH_TUMBLING_WINDOW", None, problem, mend)
+    if kind is not HandlerKind.RECORD and wanted.mode is WriteMode.TRANSACTIONAL:
+        problem = f"moves the checkpoint with the writes of single records, and {wanted.spec} is a {kind} handler"
+        mend = "Write a record handler, which returns its writes, or choose another mode"
+        raise SettingsError(MODE_SETTING, wanted.mode.value, problem, mend)
+    if kind is HandlerKind.LAMBDA:
+        return
+    target = target if target is not None else find(wanted.spec)
     if kind is HandlerKind.RECORD:
-        record_handler(target if target is not None else find(wanted.spec), wanted.spec)
-    elif kind is HandlerKind.BATCH:
-        batch_reader(target if target is not None else find(wanted.spec), wanted.spec)
+        record_handler(target, wanted.spec)
+    else:
+        batch_reader(target, wanted.spec)
+    check_operations(target, wanted.spec, wanted.mode)
 
 
 def _kind(wanted: HandlerSpec) -> tuple[HandlerKind, Any]:

@@ -79,8 +79,8 @@ class SinkSettings(Group):
     table: Annotated[str | None, BeforeValidator(texts.sink_table), Shown("required")] = None
     """DynamoDB table that results are written to; it must exist. Required, but for Lambda and batch handlers, which may write by themselves."""
 
-    mode: Annotated[str, BeforeValidator(units.choice("put", "insert", "latest", planned=("transactional",)))] = "put"
-    """How results are written. put: BatchWriteItem, the same record again writes the same item. insert: an item that is there is never touched. latest: an older record never replaces a newer one. All of them write 25 items a request."""
+    mode: Annotated[str, BeforeValidator(units.choice("put", "insert", "latest", "transactional"))] = "put"
+    """How results are written. put: BatchWriteItem, the same record again writes the same item. insert: an item that is there is never touched. latest: an older record never replaces a newer one. These write 25 items a request. transactional: up to 98 writes, increments and conditions among them, and the checkpoint in one transaction, so that each record counts exactly once; for record handlers and the item mapping, at twice the write units."""
 
     order_by: OptionalText = None
     """In mode latest: a top-level attribute (text or number, such as an event's time) by which items are newer or older; between equal values, and without it, the order of the records decides."""
@@ -89,7 +89,7 @@ class SinkSettings(Group):
     """In mode latest: the attribute in which an item keeps the order of the record that wrote it."""
 
     fold: bool = True
-    """Whether several writes of one item that wait at once become one, that of the last (put, latest) or of the first (insert). false: each is sent, one after the other, for those who follow every change of the table."""
+    """Whether several writes of one item that wait at once become one, that of the last (put, latest), of the first (insert), or what they come to together (transactional). false: each is sent, one after the other, for those who follow every change of the table."""
 
     depth: Annotated[int, AfterValidator(units.within(1, 256))] = 16
     """Write requests in flight, for all shards of the worker together. 16 hide a latency of 10 ms at 40,000 items/s."""

@@ -110,15 +110,13 @@ def within(low: T, high: T, *, or_no_limit: bool = False) -> Callable[[T], T]:
     return check
 
 
-def choice(*supported: str, planned: tuple[str, ...] = ()) -> Callable[[object], str]:
-    """A check that the value is one of `supported`; one of `planned` is answered as "not in this version"."""
+def choice(*supported: str) -> Callable[[object], str]:
+    """A check that the value is one of `supported`."""
 
     def check(value: object) -> str:
         text = str(value).strip().lower()
         if text in supported:
             return text
-        if text in planned:
-            raise Unfit(f"this version supports {listed(supported)} only", f"Set it to {listed(supported)}")
         raise Unfit("is not known", f"Set it to {listed(supported)}")
 
     return check

@@ -78,7 +78,7 @@ class MemoryLeaseTable:
     def write(self, request: Request) -> Outcome:
         """One conditional write, now."""
         _validate(request)
-        refused = self._refusal(request)
+        refused = self.refusal(request)
         return self._write(request) if refused is None else refused
 
     def write_each(self, requests: Sequence[UpdateRow]) -> list[Outcome | AwsError]:
@@ -93,7 +93,7 @@ class MemoryLeaseTable:
             if self._transactions[token] != requests:
                 raise Rejected("IdempotentParameterMismatchException: the token belongs to another transaction")
             return TransactionApplied()
-        refused = tuple(self._refusal(request) for request in requests)
+        refused = tuple(self.refusal(request) for request in requests)
         if any(refused):
             return TransactionRefused(refused)
         for request in requests:
@@ -102,13 +102,14 @@ class MemoryLeaseTable:
         return TransactionApplied()
 
     def _apply_one(self, request: UpdateRow) -> Outcome:
-        refused = Refused(None) if request.key not in self.rows else self._refusal(request)
+        refused = Refused(None) if request.key not in self.rows else self.refusal(request)
         if refused is not None:
             return refused
         self._write(request)
         return Applied(EMPTY)
 
-    def _refusal(self, request: Request) -> Refused | None:
+    def refusal(self, request: Request) -> Refused | None:
+        """Whether its conditions do not hold now."""
         row = self.rows.get(request.key)
         met = all(_holds(condition, EMPTY if row is None else row) for condition in request.conditions)
         return None if met else Refused(row)

@@ -30,6 +30,8 @@ from headrace.core.filters import compile_filters
 from headrace.core.portions import Bisect
 from headrace.core.tenure import LeaseTiming
 from headrace.core.verdict import UNLIMITED, RetryRules
+from headrace.core.write_modes import WriteMode
+from headrace.errors import SettingsError
 from headrace.flow.incarnation import WorkerRules
 from headrace.flow.worker import Worker
 from headrace.flow.workplace import LaneRules, ShardRules
@@ -44,6 +46,7 @@ from headrace.testing.lease_table import MemoryLeaseTable
 from headrace.testing.observer import RecordingObserver
 from headrace.testing.sink import MemorySink
 from headrace.testing.stream import MemoryStream
+from headrace.testing.transactions import MemoryTransactions
 from headrace.testing.virtual_time import VirtualTimeLoop
 
 SHARD: Final = ShardId("shardId-000000000000")
@@ -68,6 +71,8 @@ class Rules:
     park_keys: bool = False
     filters: tuple[str, ...] = ()
     key: tuple[str, ...] = ("pk",)
+    mode: str = "put"
+    """transactional: handlers may return Update, Increment and conditions, as with HEADRACE_SINK_MODE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,7 @@ async def _run(run_: _Run, handler: Callable[..., Any], records: Sequence[Given]
     clock = LoopClock()
     stream, table, letters = MemoryStream(clock, 1), MemoryLeaseTable(), MemoryDeadLetters()
     sink, observer = MemorySink(run_.rules.key), _Finish()
+    is_transactional = WriteMode(run_.rules.mode) is WriteMode.TRANSACTIONAL
     for number, given in enumerate(records):
         key, data = _key_and_data(number, given)
         stream.put(key, data)
@@ -143,7 +149,11 @@ async def _run(run_: _Run, handler: Callable[..., Any], records: Sequence[Given]
         clock=clock,
         chance=random.Random(run_.seed).random,  # noqa: S311 - jitter
         aside=SameLoop(table),
+        transactions=MemoryTransactions(sink, table, run_.rules.key) if is_transactional else None,
     )
+    if is_transactional and isinstance(ports.handler, BatchHandler):
+        problem = "moves the checkpoint with the writes of single records, and this is a batch or Lambda handler"
+        raise SettingsError("mode", run_.rules.mode, problem, "Test it with another mode")
     worker = Worker(ports, _worker_rules(run_.rules, description.name))
     stop = asyncio.Event()
     async with asyncio.timeout(within.total_seconds()), asyncio.TaskGroup() as tasks:

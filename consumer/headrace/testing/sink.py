@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from headrace.core.item_keys import ItemKey, key_of
 from headrace.core.items import ItemError, careful_attributes
+from headrace.core.write_modes import NotCarried, WriteMode, insist
 from headrace.errors import LeaseLost
 from headrace.model import Permit
 from headrace.operations import Effect, Put
@@ -99,13 +100,14 @@ class MemorySink:
         for index, effect in writes:
             try:
                 reason = self._apply(effect)
-            except ItemError as error:
+            except (ItemError, NotCarried) as error:
                 reason = str(error)
             if reason is not None:
                 refusals.setdefault(index, Refusal(reason))
         return refusals
 
     def _apply(self, effect: Effect) -> str | None:
+        insist(effect, WriteMode.PUT)
         item = effect.item if isinstance(effect, Put) else effect.key
         key = key_of(item, self._key_attributes)
         careful_attributes(item)

@@ -19,7 +19,7 @@ from headrace.core.verdict import Bury, RetryAfter, judge, too_old
 from headrace.flow.delivery.burial import Cause
 from headrace.flow.delivery.consignment import Waiting
 from headrace.flow.delivery.open_records import OpenRecord, Wanted, of_queue, waiting
-from headrace.flow.delivery.outbox import Outbox
+from headrace.flow.delivery.outbox import Outgoing
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.sieve import Sieve
 from headrace.flow.handler_errors import failure_of, let_through
@@ -40,7 +40,13 @@ class AsyncDelivery:
     """Implements `delivery.Delivery`; `wake` is set when more may be due."""
 
     def __init__(
-        self, term: Term, place: Workplace, settlement: Settlement, wake: asyncio.Event, handler: Handler
+        self,
+        term: Term,
+        place: Workplace,
+        settlement: Settlement,
+        outbox: Outgoing,
+        wake: asyncio.Event,
+        handler: Handler,
     ) -> None:
         self.moved = settlement.moved
         self._term = term
@@ -49,7 +55,7 @@ class AsyncDelivery:
         self._sieve = Sieve(term.lease, place)
         self._settlement = settlement
         self._parked = settlement.parked
-        self._outbox = Outbox(term, place.ports.sink, place.in_flight, settlement)
+        self._outbox = outbox
         self._wake = wake
         self._handler = handler
         self._batcher = Batcher(place.rules.batch)
@@ -114,6 +120,7 @@ class AsyncDelivery:
         sifted = self._sieve.filter(dict(enumerate(records)))
         if sifted.left_out:
             self._settlement.leave_out([batch[index] for index in sorted(sifted.left_out)])
+        self._outbox.expect(one for one in batch if one.index not in sifted.left_out)
         for one in batch:
             if one.index in sifted.causes:
                 self._outbox.give_up(one, sifted.causes[one.index])

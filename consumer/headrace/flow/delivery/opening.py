@@ -9,8 +9,12 @@ from typing import Protocol
 from headrace.core.tracker import Tracker
 from headrace.flow.delivery.async_records import AsyncDelivery
 from headrace.flow.delivery.burial import Burial
+from headrace.flow.delivery.chunk_outbox import ChunkOutbox, Keys
+from headrace.flow.delivery.commit import CheckpointRow, Commits
 from headrace.flow.delivery.lanes import BatchDelivery
 from headrace.flow.delivery.open_records import OpenRecord, Wanted
+from headrace.flow.delivery.ordered_records import OrderedDelivery
+from headrace.flow.delivery.outbox import Outbox
 from headrace.flow.delivery.plain_records import RecordDelivery
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.windowed_lane import WindowedDelivery
@@ -82,17 +86,27 @@ def open_delivery(
     let_go: Callable[[int], None],
     wake: asyncio.Event,
     read_up_to_s: Callable[[], float],
+    row: CheckpointRow,
 ) -> Delivery:
     """The delivery of one shard. `let_go` gets the bytes of settled records; `wake` is set when more may be due.
 
-    `read_up_to_s` is the time of day up to which everything was read.
+    `read_up_to_s` is the time of day up to which everything was read, `row` where the checkpoint is written.
     """
-    handler, observer, shard = place.ports.handler, place.ports.observer, term.lease.shard_id
-    if isinstance(handler, Handler) and not handler.is_async:
+    ports, shard = place.ports, term.lease.shard_id
+    handler, transactions = ports.handler, ports.transactions
+    if isinstance(handler, Handler) and not handler.is_async and transactions is None:
         return RecordDelivery(term, place, tracker, burial, let_go, handler)
-    settlement = Settlement(shard, tracker, burial, observer, let_go)
+    settlement = Settlement(shard, tracker, burial, ports.observer, let_go)
     if isinstance(handler, Handler):
-        return AsyncDelivery(term, place, settlement, wake, handler)
+        if transactions is None:
+            return AsyncDelivery(
+                term, place, settlement, Outbox(term, ports.sink, place.in_flight, settlement), wake, handler
+            )
+        commits, keys = Commits(term, place, transactions, row), Keys(transactions, ports.chance)
+        outbox = ChunkOutbox(commits, keys, settlement, place.in_flight, folds=place.rules.folds)
+        if handler.is_async:
+            return AsyncDelivery(term, place, settlement, outbox, wake, handler)
+        return OrderedDelivery(term, place, settlement, outbox, handler)
     if place.rules.lanes.tumbling_s:
         return WindowedDelivery(term, place, settlement, wake, handler, read_up_to_s)
     return BatchDelivery(term, place, settlement, wake, handler)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from headrace.core.record_order import order_of
 from headrace.flow.delivery.burial import Cause
@@ -30,8 +30,30 @@ class Order:
     what: tuple[Waiting, Cause] | BaseException = field(compare=False)
 
 
+class Outgoing(Protocol):
+    """Where handled records of one shard go."""
+
+    def expect(self, records: Iterable[Waiting]) -> None:
+        """The next records of the shard; each will be sent or given up."""
+
+    async def send(self, record: Waiting, writes: Writes) -> None:
+        """The writes of a record; it is settled when they are durable. Raises LeaseLost."""
+
+    def give_up(self, record: Waiting, cause: Cause) -> None:
+        """It will be buried."""
+
+    async def run(self) -> None:
+        """See what was handed over through, for ever. Raises LeaseLost."""
+
+    async def emptied(self) -> None:
+        """Wait until everything handed over so far is settled that can be."""
+
+    def abandon(self) -> None:
+        """Nobody will settle here what is still on its way."""
+
+
 class Outbox:
-    """Of one shard."""
+    """Implements `Outgoing` over the sink: records are settled in any order."""
 
     def __init__(self, term: Term, sink: Sink, in_flight: InFlight, settlement: Settlement) -> None:
         self._term = term
@@ -41,6 +63,9 @@ class Outbox:
         self._answers: set[Answer] = set()
         self._to_bury: asyncio.PriorityQueue[Order] = asyncio.PriorityQueue()
         self._orders = count()
+
+    def expect(self, records: Iterable[Waiting]) -> None:
+        """Their order is nothing to it."""
 
     async def send(self, record: Waiting, writes: Writes) -> None:
         """Submit the writes of a record; it is settled when they are durable. Raises LeaseLost."""

@@ -9,7 +9,7 @@ from headrace.core.tracker import Span, Tracker
 from headrace.flow.budget import RECORD_OVERHEAD
 from headrace.flow.delivery.burial import Burial, Cause
 from headrace.flow.delivery.consignment import Waiting
-from headrace.model import Record, ShardId
+from headrace.model import Checkpoint, Record, ShardId
 from headrace.ports import Observer
 
 
@@ -27,6 +27,11 @@ class Settlement:
         self._burial = burial
         self._observer = observer
         self._let_go = let_go
+
+    @property
+    def mark(self) -> Checkpoint:
+        """Everything up to here is settled or buried."""
+        return self._tracker.mark
 
     def admit(self, records: Sequence[Record]) -> Span:
         """Take in the next records of the shard."""

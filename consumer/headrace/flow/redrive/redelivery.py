@@ -12,14 +12,14 @@ import msgspec
 from headrace.core.answers import NotInvoked, PartialFailure, Reports, Success, WholeFailure, read_text, read_value
 from headrace.core.attempt_log import extended
 from headrace.core.effects import effects_of, is_writes
-from headrace.core.record_order import order_of
 from headrace.core.verdict import REJECTED, RETRY_ATTEMPTS_EXHAUSTED, WRITE_REFUSED, AskedToReject
 from headrace.errors import LeaseLost, NotCalled
 from headrace.flow.handler_errors import LONGEST_MESSAGE, Told, failure_of, let_through
 from headrace.flow.permitted import while_permitted
+from headrace.flow.redrive.writing import Writing
 from headrace.model import DeadLetter, FailedAttempt, Permit, Record
 from headrace.operations import Effect
-from headrace.ports import BatchContext, BatchHandler, Clock, Handler, Sink
+from headrace.ports import BatchContext, BatchHandler, Clock, Handler
 
 LOOK_S: Final = 1.0
 """Between two looks at the permit while the handler runs; a turn is silent for several times as long before it is taken."""
@@ -42,7 +42,7 @@ class Redelivery:
     """Delivers letters; `permit` is asked before anything is written."""
 
     handler: Handler | BatchHandler
-    sink: Sink
+    writing: Writing
     clock: Clock
     permit: Permit
     reports: Reports = Reports.AUTO
@@ -73,7 +73,7 @@ class Redelivery:
             return _raised(error, request_id)
         if isinstance(handler, BatchHandler) and not is_writes(returned):
             return self._read(returned, record, request_id)
-        return await self._write(effects, order_of(letter.generation, record)) if effects else None
+        return await self._write(effects, letter) if effects else None
 
     async def _permitted(self, work: Awaitable[Any]) -> Any:
         return await while_permitted(work, self.permit, LOOK_S, "redelivery")
@@ -93,11 +93,9 @@ class Redelivery:
             case answer:
                 assert_never(answer)
 
-    async def _write(self, effects: Sequence[Effect], order: str) -> Failed | None:
-        refusals = await self.sink.submit([(0, effect) for effect in effects], self.permit, lambda _: order)
-        if not refusals:
-            return None
-        return Failed(WRITE_REFUSED, Told("", next(iter(refusals.values())).reason[:LONGEST_MESSAGE]))
+    async def _write(self, effects: Sequence[Effect], letter: DeadLetter) -> Failed | None:
+        refusal = await self.writing.write(effects, letter, self.permit)
+        return None if refusal is None else Failed(WRITE_REFUSED, Told("", refusal.reason[:LONGEST_MESSAGE]))
 
     def _again(self, letter: DeadLetter, failed: Failed) -> DeadLetter:
         """The same letter, of the same burial, with one attempt more."""

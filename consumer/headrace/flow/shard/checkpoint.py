@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import structlog
@@ -53,6 +54,8 @@ class Checkpoints:
         lease = term.lease
         self._written = leases.Progress(lease.checkpoint, lease.up_to_s, lease.throughput)
         self._rate = Rate(lease.throughput, ports.clock.now())
+        self.turn = asyncio.Lock()
+        """Of whoever writes the lease's row while the shard runs: two writes at once would be in each other's way."""
 
     async def run(self, moved: asyncio.Event, interval_s: float) -> None:
         """Write the checkpoint at most `interval_s` after it could move, for ever. Raises LeaseLost."""
@@ -68,6 +71,10 @@ class Checkpoints:
 
         Raises LeaseLost.
         """
+        async with self.turn:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         progress = self._progress()
         if not progress.is_news_after(self._written):
             return True
@@ -97,6 +104,15 @@ class Checkpoints:
         both = (request, windows.keep(self._stream, shard, self._me, progress.reached, progress.windows, wall_s))
         answer = await self._ports.table.transact(both, leases.end_token(self._stream, both))
         return answer.refused[0] if isinstance(answer, TransactionRefused) else None
+
+    def progress_to(self, reached: Checkpoint) -> leases.Progress:
+        """What a transaction may tell that moves the checkpoint to `reached` by itself."""
+        return replace(self._progress(), reached=reached)
+
+    def note(self, written: leases.Progress) -> None:
+        """A transaction wrote this."""
+        self._written = written
+        self._ports.observer.checkpoint_written(self._term.lease.shard_id)
 
     def count(self, size: int) -> None:
         """Bytes were settled."""

@@ -56,7 +56,14 @@ class ShardRun:
         self._parked = Parked(term, place.label, ports, is_wanted=place.rules.parks_keys)
         burial = Burial(place.me, place.losses.description, term, ports, self._parked)
         self._delivery = open_delivery(
-            term, place, self._tracker, burial, self._settled, self._wake, lambda: self._fetcher.reading.up_to_s
+            term,
+            place,
+            self._tracker,
+            burial,
+            self._settled,
+            self._wake,
+            lambda: self._fetcher.reading.up_to_s,
+            self._checkpoints,
         )
 
     @property
