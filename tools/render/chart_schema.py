@@ -40,9 +40,11 @@ def schema() -> Schema:
 
 
 def config() -> Schema:
-    """The settings, as headrace.toml has them."""
+    """The settings, as headrace.toml has them, without secrets: what stands here ends in a ConfigMap."""
     groups: dict[str, Schema] = {}
     for name in known_names().values():
+        if _is_secret(name):
+            continue
         where = groups if len(name.path) == 1 else groups.setdefault(name.path[0], _closed(name.path[:1]))["properties"]
         where[name.path[-1]] = _of_setting(name)
     return {**_closed(()), "properties": groups}
@@ -58,6 +60,10 @@ def _closed(path: tuple[str, ...]) -> Schema:
 
 def _of_setting(name: Name) -> Schema:
     return {"description": meanings(name.model)[name.path[-1]], **_kind(name)}
+
+
+def _is_secret(name: Name) -> bool:
+    return texts.secret in [one.func for one in _validators(name.field.annotation, name.field.metadata)]
 
 
 def _kind(name: Name) -> Schema:  # noqa: PLR0911 - one answer for each kind
