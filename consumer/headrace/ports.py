@@ -134,6 +134,9 @@ class Sink(Protocol):
         future drops what was not sent yet.
         """
 
+    async def calls_ended(self, permit: Permit) -> None:
+        """Wait until no request with writes under this permit is under way, which is over: no further one begins."""
+
 
 class Transactions(Protocol):
     """Where results go together with the checkpoint that passes them."""

@@ -144,5 +144,11 @@ class Stage:
             while self.calls < count:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.05)
 
+    async def checkpointed(self) -> None:
+        """Wait until every shard has a checkpoint: what is read again is told from it."""
+        async with asyncio.timeout(20):
+            while any(row["ck"] == "000" for row in self.table.rows.values() if "ck" in row):  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.05)
+
     def _held(self) -> int:
         return sum(len(self.held_by(name)) for name in self.workers)

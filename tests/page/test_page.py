@@ -174,6 +174,7 @@ async def test_a_seek_is_refused_without_the_token_and_done_with_it(page):
     async with stage.worker("worker-a"):
         await stage.shared("worker-a")
         await stage.handled(20)
+        await stage.checkpointed()
         (shard,) = stage.held_by("worker-a")
         await page.open(stage.pages["worker-a"])
         await page.until("document.querySelectorAll('#shards tbody tr').length")

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from headrace.core import leases
@@ -40,11 +41,14 @@ class WatchedSink:
             self.items[record.partition_key] = self.ledger.number[record.sequence_number]
 
     def _check(self, right: Right) -> None:
-        """Not even one that adopted its own lease may still have a call of the last epoch under way."""
+        """Not even one that adopted its own lease may still have a call of the last epoch under way.
+
+        An epoch that an operator put on is nobody's: until somebody adopts the lease, its owner is on the way out.
+        """
         lease = self.table.leases.get(leases.lease_key(self.stream, right.shard))
         if lease is None:
             return
-        if (lease.owner, lease.epoch) != (right.worker, right.epoch):
+        if (lease.owner, lease.epoch - self.table.put_on(right.shard)) != (right.worker, right.epoch):
             raise Violation(
                 f"S3: a write of {right.worker} under epoch {right.epoch} reached {right.shard}, "
                 f"which is {lease.owner}'s at {lease.epoch}"
@@ -78,6 +82,7 @@ class SinkOfWorker:
         self._longest_s = sink.longest_s / rate
         """Timeouts are measured with the worker's own clock."""
         self._lines: dict[ShardId, list[Submission]] = defaultdict(list)
+        self._under_way: dict[Permit, asyncio.Future[bool]] = {}
 
     def submit(
         self, writes: Sequence[tuple[int, Effect]], permit: Permit, order: OrderOf = unordered
@@ -91,18 +96,26 @@ class SinkOfWorker:
             self._try(line)
         return future
 
+    async def calls_ended(self, permit: Permit) -> None:
+        while (called := self._under_way.get(permit)) is not None:
+            await asyncio.wait([called])
+
     def _try(self, line: list[Submission]) -> None:
         """Ask for the permit, then be under way for a while, at most for the longest time a call may take."""
         while line and self._link.is_up:
             submission = line[0]
             if not submission.future.done() and submission.permit():
-                called = self._link.loop.create_future()
+                called = self._under_way[submission.permit] = self._link.loop.create_future()
+                called.add_done_callback(partial(self._ended, submission.permit))
                 called.add_done_callback(lambda done: self._answered(line, applied=done.result()))
                 self._link.later(self._way_s(), self._arrive, submission, called)
                 return
             line.pop(0)
             if not submission.future.done():
                 submission.future.set_exception(LeaseLost("no permit"))
+
+    def _ended(self, permit: Permit, _: object) -> None:
+        del self._under_way[permit]
 
     def _way_s(self) -> float:
         mean_s, chance = self._sink.mean_s, self._link.chance

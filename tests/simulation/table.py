@@ -43,11 +43,16 @@ class WatchedTable(MemoryLeaseTable):
         self._sender: WorkerId | None = None
         self._finished: set[ShardId] = set()
         self._opened: set[ShardId] = set()
+        self._put_on: Counter[ShardId] = Counter()
 
     def serve(self, sender: WorkerId | None, act: Callable[[], T]) -> T:
         """Apply what a worker sent."""
         self._sender = sender
         return act()
+
+    def put_on(self, shard: ShardId) -> int:
+        """How many epochs operators have put on since the lease came into its owner's hands."""
+        return self._put_on[shard]
 
     def seen(self, pk: str, now: float, chance: random.Random, longest_lag_s: float) -> list[Row]:
         """What an eventually consistent read may show: each row as it was a moment ago, each with its own lag."""
@@ -62,8 +67,8 @@ class WatchedTable(MemoryLeaseTable):
                 return row
         return None
 
-    def _refusal(self, request: Request) -> Refused | None:
-        refused = super()._refusal(request)
+    def refusal(self, request: Request) -> Refused | None:
+        refused = super().refusal(request)
         if refused is not None:
             self._count_refusal(request, refused.row)
         return refused
@@ -112,8 +117,11 @@ class WatchedTable(MemoryLeaseTable):
         if old is None:
             return
         if self._sender == OPERATOR:
+            self._put_on[new.shard_id] += new.epoch - old.epoch
             self._check_operator(old, new)
             return
+        if (old.owner, old.epoch) != (new.owner, new.epoch):
+            self._put_on[new.shard_id] = 0
         if new.done:
             self._finished.add(new.shard_id)
         if old.done:

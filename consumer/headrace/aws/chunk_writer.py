@@ -12,6 +12,8 @@ from itertools import islice
 
 from headrace.aws.channel import Poster
 from headrace.aws.patience import Patience
+from headrace.aws.submission import Submission
+from headrace.aws.under_way import UnderWay
 from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import ALL_DONE, Answered, WriteRequest, Writes
 from headrace.errors import AwsError, LeaseLost, Rejected, Throttled
@@ -28,12 +30,14 @@ class ChunkWriter:
         patience: Patience,
         counts: WriteCounts,
         release: Callable[[Iterable[Hashable]], None],
+        under_way: UnderWay,
     ) -> None:
         self._channel = channel
         self._request = request
         self._patience = patience
         self._counts = counts
         self._release = release
+        self._under_way = under_way
 
     async def write(self, chunk: Writes) -> None:
         """See the chunk through."""
@@ -72,7 +76,11 @@ class ChunkWriter:
         counts = self._counts
         counts.requests += 1
         counts.request_bytes += len(body)
-        answered = self._request.read(part, await self._channel.post(self._request.target, body, _permit(part)))
+        submissions = {line[-1].submission for line in part.values()}
+        permits = {submission.permit for submission in submissions}
+        with self._under_way.request(permits):
+            answer = await self._channel.post(self._request.target, body, _permit(submissions, permits))
+        answered = self._request.read(part, answer)
         if answered is ALL_DONE:
             self._settle(part)
         return answered
@@ -155,10 +163,8 @@ class ChunkWriter:
         self._patience.complain(error)
 
 
-def _permit(part: Writes) -> Permit:
+def _permit(submissions: Iterable[Submission], permits: Iterable[Permit]) -> Permit:
     """May all of this be sent now? Each permit is asked once, however many submissions came with it."""
-    submissions = {line[-1].submission for line in part.values()}
-    permits = {submission.permit for submission in submissions}
 
     def all_may() -> bool:
         return all(permit() for permit in permits) and not any(submission.future.done() for submission in submissions)

@@ -24,6 +24,7 @@ from headrace.aws.insert_statements import InsertStatements
 from headrace.aws.key_schema import describe_keys, serving_key
 from headrace.aws.patience import Patience
 from headrace.aws.submission import Submission, Write
+from headrace.aws.under_way import UnderWay
 from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import TableKeys, WriteRequest
 from headrace.core.guarded import Guard
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 DEPTH: Final = 16
 """Requests in flight: enough to keep one core busy at 5 ms a request."""
+
+LONGEST_CALL_S: Final = 5.0
+"""After which a request without an answer takes effect no more, where nothing else is said."""
 
 OWN_ORDER: Final = Guard("recordOrder")
 
@@ -74,7 +78,14 @@ class ServingTable:
     """A Sink over one table; effects may name other tables. Nothing is written unless `run` is running."""
 
     def __init__(
-        self, channel: Poster, client: DynamoDBClient, rules: SinkRules, patience: Patience, *, depth: int = DEPTH
+        self,
+        channel: Poster,
+        client: DynamoDBClient,
+        rules: SinkRules,
+        patience: Patience,
+        *,
+        depth: int = DEPTH,
+        longest_call_s: float = LONGEST_CALL_S,
     ) -> None:
         self.counts = WriteCounts()
         self._client = client
@@ -83,7 +94,8 @@ class ServingTable:
         self._keys = TableKeys(rules.table)
         self._request = request_of(rules, self._keys, self.counts)
         self._queue: WriteQueue[Write] = WriteQueue(folds=rules.folds)
-        self._writer = ChunkWriter(channel, self._request, patience, self.counts, self._release)
+        self._under_way = UnderWay(longest_call_s)
+        self._writer = ChunkWriter(channel, self._request, patience, self.counts, self._release, self._under_way)
         self._idle: deque[asyncio.Future[None]] = deque()
         self._strangers: list[Stranger] = []
         """Writes to tables whose keys are not known yet, in order."""
@@ -120,6 +132,10 @@ class ServingTable:
             self._queue_up(index, effect, submission, place)
         self._wake()
         return submission.future
+
+    async def calls_ended(self, permit: Permit) -> None:
+        """See `ports.Sink`."""
+        await self._under_way.ended(permit)
 
     async def run(self) -> None:
         """Write until cancelled; then whoever still waits gets LeaseLost."""

@@ -174,7 +174,8 @@ async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) ->
         open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
         TaskGroup() as tasks,
     ):
-        sink = ServingTable(channel, clients.dynamodb, sink_rules(settings.sink), Patience(clock, CHANCE), depth=depth)
+        rules, patience = sink_rules(settings.sink), Patience(clock, CHANCE)
+        sink = ServingTable(channel, clients.dynamodb, rules, patience, depth=depth, longest_call_s=timeout_s)
         await sink.check()
         writing = tasks.create_task(sink.run(), name="sink")
         yield sink
@@ -232,3 +233,6 @@ class NoTable:
             }
         )
         return answer
+
+    async def calls_ended(self, permit: Permit) -> None:
+        """There are none."""

@@ -193,7 +193,10 @@ class Incarnation:
                 self._ports.observer.lease_changed(shard, "lost")
                 # A call may still be under way, and nobody waits for it who gets the lease from here: an heir of the next
                 # term, or whoever takes it once this worker has left.
-                await term.calls_ended()
+                if run.was_dropped:
+                    await term.writes_ended(self._ports.sink)
+                else:
+                    await term.calls_ended()
             finally:
                 del self._runs[term]
                 self._holdings.close(term)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from headrace.core.tenure import CLOCK_RATE_ERROR, LeaseTiming, Tenure
 from headrace.errors import LeaseLost
 from headrace.model import Instant, Lease
-from headrace.ports import Clock
+from headrace.ports import Clock, Sink
 
 
 class Trust:
@@ -37,7 +38,11 @@ class Trust:
         return tenure.permits(clock.now(), clock.wall().timestamp(), self._timing.call_timeout_s)
 
     async def calls_ended(self) -> None:
-        """Wait until no call can be under way that began before: it ends in time, and within the trust that it began in.
+        """Wait until no call can be under way that began before: it ends in time, and within the trust that it began in."""
+        await asyncio.sleep(self.longest_call_s())
+
+    def longest_call_s(self) -> float:
+        """What a call that began before may take from now on.
 
         Timers may run faster than the clock by as much as any two clocks.
         """
@@ -45,7 +50,7 @@ class Trust:
         until = Instant(clock.now() + self._timing.call_timeout_s)
         if self._tenure is not None:
             until = min(until, self._tenure.trusted_until)
-        await asyncio.sleep(max(0.0, until - clock.now()) / (1 - CLOCK_RATE_ERROR))
+        return max(0.0, until - clock.now()) / (1 - CLOCK_RATE_ERROR)
 
 
 class Term:
@@ -68,6 +73,12 @@ class Term:
     async def calls_ended(self) -> None:
         """Once the term is over: wait until none of its calls can be under way, so that another worker may write."""
         await self._trust.calls_ended()
+
+    async def writes_ended(self, sink: Sink) -> None:
+        """Likewise where this worker lives and goes on with the shard itself: as soon as the last write was answered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._trust.longest_call_s()):
+                await sink.calls_ended(self.permits)
 
     def insist(self) -> None:
         """Raise LeaseLost unless a call under this lease may start now."""

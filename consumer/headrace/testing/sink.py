@@ -80,6 +80,9 @@ class MemorySink:
         loop.call_later(self._latency_s(), self._write_next)
         return waiting.future
 
+    async def calls_ended(self, permit: Permit) -> None:
+        """There never is one under way."""
+
     def _write_next(self) -> None:
         """One turn for each submission; it is the oldest one's, so that none overtakes another."""
         waiting = self._waiting[0]

@@ -113,6 +113,11 @@ class ShardRun:
         self._term.end()
         self._dropped.set()
 
+    @property
+    def was_dropped(self) -> bool:
+        """Whether it was an operator who ended it: handlers have ended with the run then, and only writes are under way."""
+        return self._dropped.is_set()
+
     def find(self, wanted: Wanted) -> list[OpenRecord]:
         """What becomes of records that were read here and are not settled."""
         return list(self._delivery.find(wanted))
