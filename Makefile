@@ -54,7 +54,7 @@ contracts: $(STAMP)
 RUNS ?= 1000
 SEED ?= 1
 simulate: $(STAMP) ## fleets under seeded faults: RUNS, SEED, JOBS; SEED=n RUNS=1 OPTIONS=--trace to see one again
-	PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
+	@PYTHONPATH=tests $(BIN)/python -m simulation --runs $(RUNS) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
 
 MINUTES ?= 5
 WORKERS ?= 4

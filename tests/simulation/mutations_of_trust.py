@@ -14,8 +14,9 @@ from headrace.flow.leasing.coordinator import Coordinator
 from headrace.flow.leasing.heartbeat import Heart
 from headrace.flow.term import Term, Trust
 from headrace.model import Instant
-from simulation.faults import silence_in_slowness
+from simulation.faults import silence_in_slowness, slow_sink
 from simulation.mutation import noticed
+from simulation.operators import seek
 from simulation.patching import patch
 from simulation.process import ProcessClock
 
@@ -141,3 +142,13 @@ def a_lease_is_kept_until_its_calls_have_ended() -> None:
         pass
 
     patch(Trust, "calls_ended", calls_ended)
+
+
+@noticed(1, "S3", seek, slow_sink)
+def a_shard_put_elsewhere_is_adopted_when_its_writes_were_answered() -> None:
+    """Its owner goes on under a new epoch while a write of the last one is under way."""
+
+    async def writes_ended(self: Any, sink: Any) -> None:
+        pass
+
+    patch(Term, "writes_ended", writes_ended)
