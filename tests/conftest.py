@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 import servers
+import structlog
 
 from headrace.aws.session import Clients, aws_clients
 
@@ -18,6 +19,14 @@ from headrace.aws.session import Clients, aws_clients
 def pytest_configure(config: pytest.Config) -> None:
     """pytest-asyncio asks for the current event loop; on Python 3.11 that makes one which nobody would close."""
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A command that a test runs in this process chooses its own level, which would hide events from the tests after it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
