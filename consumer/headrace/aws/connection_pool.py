@@ -12,6 +12,7 @@ from headrace.aws.connection import Connection, StaleError
 from headrace.aws.origin import Origin
 from headrace.aws.session import CONNECT_S
 from headrace.aws.wire import Answer, UnansweredError, require
+from headrace.errors import LeaseLost
 from headrace.model import Permit
 
 IDLE_S: Final = 12.0
@@ -60,8 +61,11 @@ class ConnectionPool:
             connection = self._take_idle() or await self._connect(deadline)
             try:
                 return await self._over(connection, head, body, permit, deadline)
-            except StaleError:
-                return await self._over(await self._connect(deadline), head, body, permit, deadline)
+            except StaleError as stale:
+                try:
+                    return await self._over(await self._connect(deadline), head, body, permit, deadline)
+                except LeaseLost:  # it is not sent again; the first time it may have been read all the same
+                    raise UnansweredError("the connection broke off") from stale
         finally:
             self._slots.release()
 

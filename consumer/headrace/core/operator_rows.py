@@ -34,8 +34,11 @@ def seek(
     place: dict[str, Value] = {"ck": TRIM_HORIZON.encode(), "upTo": round(up_to_s, 3), **start_attributes(to)}
     if pending:
         place["pend"] = frozenset(pending)
-    gone = tuple(name for name in ("at", "from", "skip", "want", "done", "doneAt") if name not in place)
-    row = UpdateRow(lease_key(stream, lease.shard_id), _as_seen(lease), {**place, **_next_epoch(lease)}, remove=gone)
+    gone = tuple(name for name in ("at", "from", "skip", "dead", "want", "done", "doneAt") if name not in place)
+    # A parent that ends meanwhile opens the gate once; closed again behind it, nobody would open it any more.
+    gate: Condition = Equals("pend", frozenset(lease.pending)) if lease.pending else Absent("pend")
+    seen = (*_as_seen(lease), gate)
+    row = UpdateRow(lease_key(stream, lease.shard_id), seen, {**place, **_next_epoch(lease)}, remove=gone)
     return row, DeleteRow(window_key(stream, lease.shard_id), ())
 
 

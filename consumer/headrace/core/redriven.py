@@ -58,9 +58,9 @@ class Standing:
         told: dict[str, Value] = {**progress.attributes, **({"dead": left} if left else {})}
         return UpdateRow(lease_key(self.stream, self.shard), self._conditions, told, remove=() if left else ("dead",))
 
-    def announce(self, positions: frozenset[Checkpoint]) -> UpdateRow:
-        """Letters of these positions may be stored from now on. Repeated, it changes nothing."""
-        told: dict[str, Value] = {"ck": self.before.encode(), "dead": _texts(self.dead | positions)}
+    def announce(self, dead: frozenset[Checkpoint]) -> UpdateRow:
+        """Letters of these positions, and of no others, may be stored from now on. Repeated, it changes nothing."""
+        told: dict[str, Value] = {"ck": self.before.encode(), "dead": _texts(dead)}
         conditions = (*owned(self.me, self.epoch), AtMost("ck", self.before.encode()), Absent("done"))
         return UpdateRow(lease_key(self.stream, self.shard), conditions, told)
 

@@ -193,7 +193,7 @@ class Incarnation:
                 self._ports.observer.lease_changed(shard, "lost")
                 # A call may still be under way, and nobody waits for it who gets the lease from here: an heir of the next
                 # term, or whoever takes it once this worker has left.
-                if run.was_dropped:
+                if run.was_dropped and self._state == membership.LIVE:
                     await term.writes_ended(self._ports.sink)
                 else:
                     await term.calls_ended()

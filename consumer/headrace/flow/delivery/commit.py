@@ -104,16 +104,18 @@ class Commits:
     async def announce(self, records: Sequence[Record], before: Checkpoint) -> None:
         """Tell whoever owns the shard next that letters of these records may be stored. Raises LeaseLost."""
         positions = frozenset(redriven.position_of(record) for record in records)
-        request = self._standing(before).announce(positions)
 
         async def apply() -> Outcome:
             self._term.insist()
             return await self._ports.table.apply(request)
 
         async with self._row.turn:
+            # What the checkpoint has passed goes, or a handler that fails for everything would fill the row.
+            ahead = frozenset(position for position in self.dead | positions if position > before)
+            request = self._standing(before).announce(ahead)
             if isinstance(await persist("announce_letters", apply, self._ports.chance), Refused):
                 self._lose()
-        self.dead |= positions
+            self.dead = ahead
 
     def _standing(self, before: Checkpoint) -> Standing:
         return Standing(self._label, self._term.lease.shard_id, self._me, self._term.epoch, before, self.dead)
