@@ -20,7 +20,7 @@ from simulation.fleet import limit_faults, prepare
 from simulation.mutations import MUTATIONS
 from simulation.operators import OPERATIONS
 
-FAULTS_BY_NAME = {fault.__name__: fault for fault in (*FAULTS, *DIRECTED)}
+FAULTS_BY_NAME = {fault.__name__: fault for fault in (*FAULTS, *DIRECTED, *OPERATIONS)}
 
 
 def main() -> int:
