@@ -4,8 +4,11 @@ import pytest
 from page.stage import SETTINGS, Stage
 
 from headrace.cli.page_actions import operator_actions
+from headrace.core import audit
+from headrace.model import Checkpoint
 from headrace.ops.actions import ActionRefusedError
 from headrace.ops.fleet import Source
+from headrace.ops.letter_shelf import LetterShelf
 from headrace.ports import nobody
 
 SHARD = "shardId-000000000000"
@@ -13,7 +16,8 @@ SHARD = "shardId-000000000000"
 
 def actions(stage):
     source = Source(stage.table, stage.stream, "order-events", stage.clock)
-    return {action.name: action for action in operator_actions(SETTINGS, source, nobody)}
+    shelf = LetterShelf(stage.letters, "order-events", stage.clock)
+    return {action.name: action for action in operator_actions(SETTINGS, source, nobody, shelf)}
 
 
 async def test_before_a_worker_has_read_the_stream_there_is_nothing_to_act_on():
@@ -67,3 +71,20 @@ async def test_each_act_says_what_it_will_do_and_leaves_an_event_with_the_reason
         assert [(row["act"], row["by"], row["why"]) for row in rows] == [
             (act, "admin token", f"why {act}") for act in ("drain", "undrain", "pause", "resume")
         ]
+
+
+async def test_a_letter_that_is_deleted_leaves_an_event_beside_those_of_the_command_line():
+    """`headrace events` reads the same rows, for as long."""
+    stage = Stage(shards=1)
+    stage.put(1, '{"poison": 1}')
+    async with stage.worker("worker-a"):
+        await stage.buried(1)
+        (letter,) = stage.letters.letters
+        position = Checkpoint.at(letter.record.sequence_number).encode()
+        arguments = {"shard": letter.record.shard_id, "position": position}
+        await actions(stage)["discard-letter"].perform(arguments, "a test order")
+        rows = await stage.table.query(audit.events_partition("order-events"))
+    (event,) = map(audit.event_of, rows)
+    assert (event.act, event.by, event.why) == ("dead_letter_discarded", "admin token", "a test order")
+    assert event.target == f"{letter.record.shard_id} {letter.record.sequence_number}"
+    assert stage.letters.letters == []

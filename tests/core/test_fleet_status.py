@@ -36,6 +36,12 @@ def test_each_shard_that_is_not_finished_counts_once():
     assert status.workers == 1
 
 
+def test_a_shard_that_an_operator_paused_is_neither_owned_nor_unowned():
+    """Nobody reads it, and nobody should: an alert for shards without an owner stays quiet."""
+    status = told(lease("a", ONE), lease("b", paused_by="ada"), lease("c", ONE, paused_by="ada"))
+    assert (status.owned, status.unowned, status.waiting, status.paused) == (1, 0, 0, 2)
+
+
 def test_the_lag_of_unowned_shards_is_that_of_the_one_furthest_behind():
     """Its row says up to when all was settled; whoever reads it next begins there."""
     assert told(lease("a", ONE, up_to_s=1.0), lease("b", up_to_s=970.0), lease("c", up_to_s=940.0)).unowned_lag_s == 60

@@ -36,12 +36,33 @@ def test_a_worker_gets_its_stream_and_tables_and_nothing_else():
     }
     assert found[f"{table}items"] == {"dynamodb:BatchWriteItem", "dynamodb:DescribeTable"}
     assert not [action for actions in found.values() for action in actions if "*" in action]
-    assert not [action for actions in found.values() for action in actions if "Scan" in action]
+    assert [resource for resource, actions in found.items() if "dynamodb:Scan" in actions] == [f"{table}app-letters"]
+
+
+@pytest.mark.parametrize(
+    ("destination", "resource", "looks", "deletes"),
+    [
+        ("dynamodb:app-letters", "table/app-letters", {"dynamodb:Query", "dynamodb:Scan"}, "dynamodb:DeleteItem"),
+        ("s3://bucket/dead", "bucket/dead/*", {"s3:GetObject"}, "s3:DeleteObject"),
+    ],
+)
+def test_the_page_may_show_dead_letters_and_delete_one_only_where_there_is_a_token(
+    destination, resource, looks, deletes
+):
+    """Without a token it never deletes, so it need not be able to."""
+
+    def actions(has_token):
+        found = allowed(worker_policy(needs(dead_letters=parse(destination), has_token=has_token), PLACE))
+        return next(actions for name, actions in found.items() if name.endswith(resource))
+
+    assert looks <= actions(False)
+    assert deletes not in actions(False)
+    assert deletes in actions(True)
 
 
 @pytest.mark.parametrize(
     ("mode", "action"),
-    [("insert", "PartiQLInsert"), ("latest", "PartiQLUpdate"), ("transactional", "ConditionCheckItem")],
+    [("insert", "PartiQLInsert"), ("latest", "PartiQLUpdate"), ("transactional", "UpdateItem")],
 )
 def test_each_write_mode_has_its_own_actions(mode, action):
     """Statements are allowed by what they do."""

@@ -33,7 +33,7 @@ def shard(number):
 
 def test_each_row_is_read_back_as_it_was_written():
     """Through JSON, and with an expiry that lets a dead worker's rows go."""
-    report = Report(WALL_S, "1.0", Rates(1.5, 2, 3, 4, 0.5), (shard(1),), 7, 2)
+    report = Report(WALL_S, "1.0", Rates(1.5, 2, 3, 4, 0.5), (shard(1),), 7)
     row = report_row(ME, report)
     assert report_of(read_back(row)) == report
     assert row.attributes["exp"] > WALL_S

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from headrace.core.reports import events_of
+from headrace.core import audit
 from headrace.core.state_words import Limits
 from headrace.errors import Unavailable
 from headrace.flow.clock import SystemClock
@@ -16,10 +16,8 @@ from headrace.model import Checkpoint, DeadLetter, Record, WorkerId
 from headrace.ops.actions import AdminToken, DiscardLetter
 from headrace.ops.api import Screen, add_screen
 from headrace.ops.endpoints import bind
-from headrace.ops.event_log import EventLog
 from headrace.ops.fleet import FleetReader, Source
 from headrace.ops.letter_shelf import BYTES_LOOKED_AT, LOOKED_AT, NEWEST, LetterShelf
-from headrace.ops.reporting import EventWriter
 from headrace.testing.dead_letters import MemoryDeadLetters
 from headrace.testing.lease_table import MemoryLeaseTable
 from headrace.testing.stream import MemoryStream
@@ -43,11 +41,14 @@ class Server:
         self.table = MemoryLeaseTable()
         self.letters = MemoryDeadLetters()
         self.shelf = LetterShelf(self.letters, "orders", self.clock)
-        audit = EventWriter(self.table, self.clock, EventLog("w", self.clock), "w-1")
         source = Source(self.table, MemoryStream(self.clock, name="orders"), "orders", self.clock)
         reader = FleetReader(source, Limits(0.0))
-        actions = (DiscardLetter(self.shelf, audit, "orders"),)
+        actions = (DiscardLetter(self.shelf, self._note, "orders"),)
         self.screen = Screen("orders-app", "orders", reader, self.shelf, AdminToken(token), actions)
+
+    async def _note(self, act, target, why, before):
+        event = audit.Event(self.clock.wall(), act, target, "admin token", why, before, "deleted", "t")
+        await self.table.apply(audit.note("orders", event))
 
     @contextlib.asynccontextmanager
     async def up(self):
@@ -155,10 +156,10 @@ async def test_an_action_says_what_it_does_and_does_it_once_that_is_typed(server
 
     assert (status, done["done"]) == (200, "The dead letter of record 7 is gone.")
     assert server.letters.letters == []
-    (row,) = [row for key, row in server.table.rows.items() if key.pk == "E"]
-    (event,) = events_of(row)
-    assert event.kind == "dead_letter_discarded"
-    assert "a test order" in event.text
+    (row,) = [row for key, row in server.table.rows.items() if key.pk == audit.events_partition("orders")]
+    event = audit.event_of(row)
+    assert event.act == "dead_letter_discarded"
+    assert event.why == "a test order"
 
 
 async def test_an_action_whose_event_cannot_be_written_is_not_done(server):
@@ -257,3 +258,18 @@ async def test_a_table_that_cannot_be_read_is_an_answer_and_not_a_crash(server):
     status, answer = await server.get("/api/v1/fleet")
     assert (status, answer["error"]) == (503, "AWS did not answer: no answer")
     assert await events_from(server, 1) == ["fleet"]
+
+
+async def test_where_nothing_could_be_read_yet_nothing_is_claimed(server):
+    """Neither that all is well nor that shards have no owner: the table does not answer."""
+
+    async def down(*_, **__):
+        raise Unavailable("no answer")
+
+    server.table.query = server.table.get = down
+    async with server.http.get("/api/v1/stream") as answer:
+        while not (line := (await answer.content.readline()).decode()).startswith("data: "):
+            assert line, "the stream ended"
+    verdict = json.loads(line.removeprefix("data: "))["verdict"]
+    assert verdict["state"] == "NOT KNOWN"
+    assert "no answer" in verdict["why"]

@@ -1,5 +1,6 @@
 """What Prometheus sees of a worker."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,12 +8,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from headrace.core import verdict
 from headrace.core.fleet_status import FleetStatus
-from headrace.core.state_words import Limits, State
+from headrace.core.state_words import SHARD_STATES, Limits, State
 from headrace.model import Instant, ShardId
 from headrace.ops import catalogue
 from headrace.ops.catalogue import CATALOGUE
+from headrace.ops.event_log import EventLog
 from headrace.ops.fleet_gauges import FleetGauges
 from headrace.ops.metrics import Metrics, process_registry
+from headrace.ops.tally import Tally
 from headrace.ports import Observer, ShardStatus
 from headrace.testing.observer import RecordingObserver
 
@@ -20,7 +23,9 @@ WALL_S = 1_800_000_000.0
 ONE, TWO = ShardId("shardId-1"), ShardId("shardId-2")
 
 
-FLEET = FleetStatus(owned=2, unowned=1, waiting=4, unowned_lag_s=33.0, workers=3, retention_s=86_400.0, is_leaving=True)
+FLEET = FleetStatus(
+    owned=2, unowned=1, waiting=4, paused=5, unowned_lag_s=33.0, workers=3, retention_s=86_400.0, is_leaving=True
+)
 
 
 class StillClock:
@@ -151,11 +156,8 @@ def test_what_a_worker_knows_of_the_fleet_is_shown_once_it_has_looked(registry):
     assert value(registry, "headrace_lease_duration_seconds") == 10
     assert value(registry, "headrace_handler_timeout_seconds") is None
     seen.append(FLEET)
-    assert [value(registry, "headrace_stream_shards", state=state) for state in ("owned", "unowned", "waiting")] == [
-        2,
-        1,
-        4,
-    ]
+    states = ("owned", "unowned", "waiting", "paused")
+    assert [value(registry, "headrace_stream_shards", state=state) for state in states] == [2, 1, 4, 5]
     assert value(registry, "headrace_stream_unowned_lag_seconds") == 33
     assert value(registry, "headrace_stream_retention_seconds") == 86_400
     assert value(registry, "headrace_workers") == 3
@@ -279,7 +281,7 @@ def test_the_state_of_each_shard_is_one_word_of_four(registry):
     metrics.shard_opened(ONE, shard.status)
 
     def states():
-        names = [state.value for state in State if state is not State.UNOWNED]
+        names = [state.value for state in SHARD_STATES if state is not State.UNOWNED]
         labels = {"stream": "orders", "shard": ONE}
         return [registry.get_sample_value("headrace_shard_state", {**labels, "state": name}) for name in names]
 
@@ -290,3 +292,20 @@ def test_the_state_of_each_shard_is_one_word_of_four(registry):
     assert states() == [0, 0, 1, 0]
     shard.oldest = WALL_S - 43_200
     assert states() == [0, 0, 0, 1]
+
+
+def test_a_state_goes_by_the_retention_as_the_stream_has_it_now(registry):
+    """To raise it is what the page tells an operator to do about records at risk, and the alert has to see that it was done."""
+    clock = StillClock()
+    limits = Limits(retention_s=86_400, lagging_s=20, stalled_s=30)
+    tally = Tally(registry, clock, "orders", limits=limits, events=EventLog("w", clock))
+    shard = FakeShard()
+    shard.oldest = WALL_S - 50_000
+    tally.shard_opened(ONE, shard.status)
+    is_losing = lambda: registry.get_sample_value(  # noqa: E731
+        "headrace_shard_state", {"stream": "orders", "shard": ONE, "state": State.LOSING_DATA.value}
+    )
+
+    assert is_losing() == 1
+    tally.fleet = lambda: replace(FLEET, retention_s=7 * 86_400.0)
+    assert is_losing() == 0

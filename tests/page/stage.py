@@ -22,7 +22,7 @@ from headrace.flow.worker import Worker
 from headrace.flow.workplace import ShardRules
 from headrace.model import Record, TrimHorizon
 from headrace.operations import Put
-from headrace.ops.actions import AdminToken, DiscardLetter
+from headrace.ops.actions import AdminToken
 from headrace.ops.api import Screen, add_screen
 from headrace.ops.endpoints import bind
 from headrace.ops.event_log import EventLog
@@ -106,14 +106,14 @@ class Stage:
             stall_s=STALL_S,
         )
         self.workers[name] = worker = Worker(ports, rules)
-        tally.unowned = worker.unowned
+        tally.fleet = worker.fleet
         audit = EventWriter(self.table, self.clock, events, name)
         reporter = Reporter(self.table, self.clock, tally, audit, name, lambda: worker.me)
         source = Source(self.table, self.stream, "order-events", self.clock)
         reader = FleetReader(source, limits, reporter)
         shelf = LetterShelf(self.letters, "order-events", self.clock)
         app = web.Application()
-        actions = (*operator_actions(SETTINGS, source, nobody), DiscardLetter(shelf, audit, "order-events"))
+        actions = operator_actions(SETTINGS, source, nobody, shelf)
         add_screen(app, Screen("orders", "order-events", reader, shelf, AdminToken(self.token), actions))
         stop, description = asyncio.Event(), await self.stream.describe()
         async with bind(app, "127.0.0.1", 0) as port, asyncio.TaskGroup() as tasks:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from headrace.cli.dead_letters import REASONS
 from headrace.settings.table import markdown, settings_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -46,3 +49,12 @@ def test_the_names_users_rely_on_are_there_with_their_defaults():
         "HEADRACE_SHUTDOWN_TIMEOUT": "25s",
     }
     assert stable.items() <= {row.name.env: row.default for row in settings_table()}.items()
+
+
+@pytest.mark.parametrize("page", ["dead-letters.md", "delivery.md", "runbooks.md"])
+def test_every_reason_of_ours_for_a_dead_letter_is_told_where_reasons_are_told(page):
+    """Whoever finds one at night looks it up."""
+    text = (PAGE.parent / page).read_text()
+    ours = {"Rejected", "WriteRefused", "RecordTooLarge", "NotJson", "KeyParked", "SkippedByOperator"}
+    assert ours == set(REASONS) - {"RetryAttemptsExhausted", "RecordAgeExceeded"}
+    assert [reason for reason in sorted(ours) if reason not in text] == []

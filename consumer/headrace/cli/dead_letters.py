@@ -14,6 +14,7 @@ from rich.console import Console
 
 from headrace.aws.session import aws_clients
 from headrace.cli import letter_text, parts
+from headrace.cli.desk import shard_of
 from headrace.core import verdict
 from headrace.core.letter_selection import FirstLetters, Selection, order_of
 from headrace.errors import NotFound, SettingsError
@@ -61,7 +62,7 @@ class Wanted:
         """From the options as they were written. Raises SettingsError."""
         now = SystemClock().wall()
         selection = Selection(
-            shard=None if shard is None else _shard(shard),
+            shard=None if shard is None else shard_of(shard),
             partition_key=key,
             since=None if since is None else _instant("--since", since, now),
             until=None if until is None else _instant("--until", until, now),
@@ -91,7 +92,7 @@ def show(settings: Settings, number: str | None, shard: str | None, *, payload: 
     """Print all that is known of the letters with this sequence number; 0. Raises SettingsError where there are none."""
     if number is None or not number.isdecimal():
         raise SettingsError("SEQUENCE", number, "is no sequence number", "`headrace dead-letters list` shows them")
-    found = asyncio.run(_find(settings, number, None if shard is None else _shard(shard)))
+    found = asyncio.run(_find(settings, number, None if shard is None else shard_of(shard)))
     if not found:
         where = "" if shard is None else f" of {shard}"
         raise SettingsError(
@@ -159,11 +160,6 @@ def _instant(option: str, text: str, now: datetime) -> datetime:
             option, text, "has no offset from UTC", f"Write {instant.isoformat()}Z, or the offset meant"
         )
     return instant.astimezone(UTC)
-
-
-def _shard(text: str) -> ShardId:
-    """A bare number is the number in the id, as AWS writes it: shardId- and twelve digits."""
-    return ShardId(f"shardId-{text:0>12}" if text.isdecimal() else text)
 
 
 def _reason(text: str) -> str:

@@ -24,7 +24,14 @@ from headrace.ops import shown
 from headrace.ops.fleet import FleetReader, Reading, Source
 from headrace.settings import Settings
 
-EXIT_CODES: Final = {State.OK: 0, State.LAGGING: 3, State.UNOWNED: 4, State.STALLED: 5, State.LOSING_DATA: 6}
+EXIT_CODES: Final = {
+    State.NOT_KNOWN: 1,
+    State.OK: 0,
+    State.LAGGING: 3,
+    State.UNOWNED: 4,
+    State.STALLED: 5,
+    State.LOSING_DATA: 6,
+}
 """Of `headrace status`: 1 and 2 are what they are everywhere."""
 
 PIPED_WIDTH: Final = 200

@@ -15,6 +15,7 @@ from headrace.core.state_words import State
 from headrace.ops.fleet import Reading
 
 STYLES: Final = {
+    State.NOT_KNOWN: "dim",
     State.OK: "green",
     State.LAGGING: "yellow",
     State.UNOWNED: "magenta",

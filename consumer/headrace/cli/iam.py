@@ -46,5 +46,6 @@ def needs_of(settings: Settings, kms_key: str | None = None) -> Needs:
         spill=None if spill is None else parse(spill),
         makes_tables=settings.create_tables,
         fans_out=settings.stream.consumer == "fan-out",
+        has_token=settings.admin_token is not None,
         kms_key=kms_key,
     )

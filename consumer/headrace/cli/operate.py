@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from headrace.cli.desk import NOT_TAKEN_UP, Manner, chosen, confirm, open_desk, shard_of, tell
+from headrace.core import act_words
 from headrace.core.audit import Event
 from headrace.errors import SettingsError
 from headrace.flow.operate import shards
@@ -26,7 +27,7 @@ def pause(settings: Settings, shard: str | None, manner: Manner, *, every: bool)
         async with open_desk(settings, manner) as (desk, _):
             found = [x for x in await chosen(desk, shard, every=every) if not x.done]
             target = "all shards" if every else found[0].shard_id if found else str(shard)
-            question = f"Nobody will read {target}, and lag grows, until `headrace resume`."
+            question = act_words.pausing(None if every else shard_of(target))
             confirm(manner, settings.application if every else target, question)
             await (shards.pause_all(desk) if every else shards.pause(desk, shard_of(shard or "")))
             rests = [await desk.until(x.shard_id, lambda row: row.owner is None, WAIT_S) for x in found]
@@ -72,7 +73,7 @@ def drain(settings: Settings, worker: str | None, manner: Manner, *, undo: bool)
                     as_json=manner.as_json,
                 )
                 return 0
-            confirm(manner, name, f"{found.worker_id} gives up {found.held} leases and takes none until it restarts.")
+            confirm(manner, name, act_words.draining(found))
             await shards.drain(desk, found)
             is_empty = await _is_empty(desk, found.worker_id)
             line = f"{found.worker_id}: drained" + ("" if is_empty else "; it still finishes what is in flight")
@@ -93,7 +94,7 @@ def move(settings: Settings, shard: str, worker: str, manner: Manner) -> int:
     async def act() -> int:
         async with open_desk(settings, manner) as (desk, _):
             lease, heir = await desk.lease(shard_of(shard)), await shards.find_worker(desk, worker)
-            confirm(manner, lease.shard_id, f"{lease.shard_id} moves from {lease.owner} to {heir.worker_id}.")
+            confirm(manner, lease.shard_id, act_words.moving(lease, heir))
             moved = await shards.move(desk, lease.shard_id, heir, WAIT_S)
             line = f"{moved.shard_id}: {moved.owner} reads it under epoch {moved.epoch}"
             document = {"act": "move", "target": moved.shard_id, "owner": moved.owner, "epoch": moved.epoch}
@@ -112,9 +113,7 @@ def skip(settings: Settings, record: str | None, shard: str | None, manner: Mann
     async def act() -> int:
         async with open_desk(settings, manner) as (desk, _):
             where = shard_of(shard) if shard is not None else await _shard_of(desk, number)
-            confirm(
-                manner, "skip", f"Record {record} of {where} will be buried as SkippedByOperator, and never handled."
-            )
+            confirm(manner, "skip", act_words.skipping(str(record), where))
             lease = await shards.skip(desk, where, number)
             passed = await desk.until(where, _has_passed(lease, number), WAIT_S)
             state = "buried" if passed else "named to be buried; the checkpoint has not passed it yet"

@@ -1,4 +1,7 @@
-"""The operators' acts as actions of the page: the same looks, previews and event rows as on the command line."""
+"""The operators' acts as actions of the page: the same looks, sentences and event rows as on the command line.
+
+Except for `seek` and `move` the page does not wait for a worker to take up what was asked: it sees the fleet itself.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ from headrace.cli.desk import shard_of
 from headrace.cli.operate import record_position
 from headrace.cli.parts import CHANCE
 from headrace.cli.seek import place, preview_lines, sought_line
-from headrace.core import leases
+from headrace.core import act_words, leases
 from headrace.core.lease_rows import remembered_label
 from headrace.errors import SettingsError
 from headrace.flow.operate import seek, shards
 from headrace.flow.operate.desk import ActRefused, Desk
 from headrace.model import AtSequence, Lease
-from headrace.ops.actions import Action, ActionRefusedError, Preview
+from headrace.ops.actions import Action, ActionRefusedError, DiscardLetter, Preview
 from headrace.ops.fleet import Source
+from headrace.ops.letter_shelf import LetterShelf
 from headrace.settings import Settings
 
 BY: Final = "admin token"
@@ -47,6 +51,11 @@ class Office:
             raise ActionRefusedError("No worker has read the stream yet: there is nothing to act on")
         label = remembered_label(meta)
         return Desk(source.table, source.stream, source.name, label, BY, why, source.clock, CHANCE, self.nudge)
+
+    async def note(self, act: str, target: str, why: str, before: str) -> None:
+        """An event row of something that is not done in the lease table. Raises as `desk`, and ActRefused."""
+        async with _refusals():
+            await (await self.desk(why)).carry_out(act, target, (), before=before, after="deleted", tells=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +86,13 @@ async def _refusals() -> AsyncIterator[None]:
         raise ActionRefusedError(str(error)) from error
 
 
-def operator_actions(settings: Settings, source: Source, nudge: Nudge) -> tuple[Action, ...]:
-    """All of them."""
+def operator_actions(settings: Settings, source: Source, nudge: Nudge, shelf: LetterShelf) -> tuple[Action, ...]:
+    """All of them; letters of a `shelf` that cannot be looked at cannot be deleted either."""
     office = Office(settings, source, nudge)
+    return (*_acts(office), *(() if shelf.instead else (DiscardLetter(shelf, office.note, source.name),)))
+
+
+def _acts(office: Office) -> tuple[Action, ...]:
     seeking = _Seeking(office)
     return (
         Act("seek", office, seeking.look, seeking.do),
@@ -137,7 +150,7 @@ async def _named(desk: Desk, arguments: Arguments) -> Lease | None:
 
 async def _look_at_pause(desk: Desk, arguments: Arguments) -> str:
     lease = await _named(desk, arguments)
-    return f"Nobody will read {lease.shard_id if lease else 'any shard'}, and lag grows, until it is resumed."
+    return act_words.pausing(lease.shard_id if lease else None)
 
 
 async def _pause(desk: Desk, arguments: Arguments) -> str:
@@ -150,7 +163,7 @@ async def _pause(desk: Desk, arguments: Arguments) -> str:
 
 async def _look_at_resume(desk: Desk, arguments: Arguments) -> str:
     lease = await _named(desk, arguments)
-    return f"{lease.shard_id if lease else 'Every shard'} is read again, from its checkpoint on."
+    return act_words.resuming(lease.shard_id if lease else None)
 
 
 async def _resume(desk: Desk, arguments: Arguments) -> str:
@@ -165,8 +178,7 @@ async def _resume(desk: Desk, arguments: Arguments) -> str:
 
 
 async def _look_at_drain(desk: Desk, arguments: Arguments) -> str:
-    found = await shards.find_worker(desk, _text(arguments, "worker"))
-    return f"{found.worker_id} gives up {found.held} leases and takes none until it restarts, or this is taken back."
+    return act_words.draining(await shards.find_worker(desk, _text(arguments, "worker")))
 
 
 async def _drain(desk: Desk, arguments: Arguments) -> str:
@@ -176,20 +188,19 @@ async def _drain(desk: Desk, arguments: Arguments) -> str:
 
 
 async def _look_at_undrain(desk: Desk, arguments: Arguments) -> str:
-    found = await shards.find_worker(desk, _text(arguments, "worker"))
-    return f"{found.worker_id} takes leases again."
+    return act_words.undraining(await shards.find_worker(desk, _text(arguments, "worker")))
 
 
 async def _undrain(desk: Desk, arguments: Arguments) -> str:
     found = await shards.find_worker(desk, _text(arguments, "worker"))
     await shards.undrain(desk, found)
-    return f"{found.worker_id} takes leases again."
+    return act_words.undraining(found)
 
 
 async def _look_at_move(desk: Desk, arguments: Arguments) -> str:
     lease = await desk.lease(shard_of(_text(arguments, "shard")))
     heir = await shards.find_worker(desk, _text(arguments, "to"))
-    return f"{lease.shard_id} moves from {lease.owner or 'nobody'} to {heir.worker_id}."
+    return act_words.moving(lease, heir)
 
 
 async def _move(desk: Desk, arguments: Arguments) -> str:
@@ -205,7 +216,7 @@ async def _look_at_skip(desk: Desk, arguments: Arguments) -> str:
     lease = await desk.lease(shard_of(_text(arguments, "shard")))
     record = _text(arguments, "record")
     record_position(record)
-    return f"Record {record} of {lease.shard_id} is buried as SkippedByOperator, and never handled."
+    return act_words.skipping(record, lease.shard_id)
 
 
 async def _skip(desk: Desk, arguments: Arguments) -> str:

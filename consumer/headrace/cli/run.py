@@ -1,6 +1,6 @@
 """Composition of a worker: settings become parts, parts become a worker, the worker runs until it is told to stop.
 
-The only place that sees both the flow and AWS.
+`cli/` is the only package that sees both the flow and AWS.
 """
 
 from __future__ import annotations

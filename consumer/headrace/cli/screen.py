@@ -12,7 +12,7 @@ from headrace.cli.page_actions import Nudge, operator_actions
 from headrace.core.destination import Kind, parse
 from headrace.core.state_words import Limits
 from headrace.flow.worker import Worker
-from headrace.ops.actions import AdminToken, DiscardLetter
+from headrace.ops.actions import AdminToken
 from headrace.ops.api import Screen
 from headrace.ops.event_log import EventLog
 from headrace.ops.fleet import FleetReader, Source
@@ -58,36 +58,30 @@ def shown_worker(
     settings: Settings, ports: Ports, tally: Tally, worker: Worker, limits: Limits
 ) -> tuple[Reporter, Screen]:
     """What a worker tells of itself, and its page."""
-    process, tally.unowned = fresh_process(settings), worker.unowned
+    process = fresh_process(settings)
+    tally.fleet = worker.fleet
     audit = EventWriter(ports.table, ports.clock, tally.events, process)
     reporter = Reporter(ports.table, ports.clock, tally, audit, process, lambda: worker.me)
     source = Source(ports.table, ports.stream, settings.stream.label, ports.clock)
     reader = FleetReader(source, limits, reporter)
-    return reporter, screen_of(settings, source, ports.dead_letters, audit, reader, ports.nudge)
+    return reporter, screen_of(settings, source, ports.dead_letters, reader, ports.nudge)
 
 
 def shown_fleet(settings: Settings, source: Source, letters: DeadLetters, nudge: Nudge) -> Screen:
     """The page of a process that is no worker itself."""
-    log = EventLog(settings.lease.worker_id, source.clock)
-    audit = EventWriter(source.table, source.clock, log, fresh_process(settings))
-    return screen_of(settings, source, letters, audit, FleetReader(source, limits_of(settings)), nudge)
+    return screen_of(settings, source, letters, FleetReader(source, limits_of(settings)), nudge)
 
 
-def screen_of(
-    settings: Settings, source: Source, letters: DeadLetters, audit: EventWriter, reader: FleetReader, nudge: Nudge
-) -> Screen:
+def screen_of(settings: Settings, source: Source, letters: DeadLetters, reader: FleetReader, nudge: Nudge) -> Screen:
     """All of it."""
     shelf = _shelf(settings, letters, source.name, source.clock)
-    actions = operator_actions(settings, source, nudge)
-    if not shelf.instead:
-        actions += (DiscardLetter(shelf, audit, source.name),)
     return Screen(
         application=settings.application,
         stream=source.name,
         fleet=reader,
         letters=shelf,
         token=AdminToken(None if settings.admin_token is None else settings.admin_token.get_secret_value()),
-        actions=actions,
+        actions=operator_actions(settings, source, nudge, shelf),
     )
 
 

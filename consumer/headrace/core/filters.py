@@ -105,11 +105,6 @@ class Filters:
     _read: Callable[[bytes], Any]
     _not_json: NotJson
 
-    @property
-    def reads_payload(self) -> bool:
-        """Whether any filter looks into the payload."""
-        return any(test is not None for _, test in self._branches)
-
     def verdict(self, record: Record) -> Verdict:
         """What becomes of this record. Its payload is parsed once at most, and only if a filter has to see it."""
         payload: Any = UNSET

@@ -14,13 +14,14 @@ class FleetStatus:
     """What a worker knows of the whole fleet, from the rows that it read last.
 
     `owned` shards have a living owner, `unowned` ones could be read and have none, `waiting` ones come after parents that
-    are not finished. `unowned_lag_s` is the age of the oldest record that may wait in an unowned shard, 0 while there is
+    are not finished, `paused` ones are left alone by an operator's word. `unowned_lag_s` is the age of the oldest record that may wait in an unowned shard, 0 while there is
     none. `workers` counts those that take part. `retention_s` is the stream's; `is_leaving` says that this worker stops.
     """
 
     owned: int
     unowned: int
     waiting: int
+    paused: int
     unowned_lag_s: float
     workers: int
     retention_s: float
@@ -34,10 +35,12 @@ def fleet_status(
     unowned = orphans(fleet)
     open_leases = [lease for lease in fleet.leases.values() if not lease.done]
     waiting = sum(1 for lease in open_leases if lease.pending)
+    readable = sum(1 for lease in open_leases if fleet.is_readable(lease))
     return FleetStatus(
-        owned=len(open_leases) - waiting - len(unowned),
+        owned=readable - len(unowned),
         unowned=len(unowned),
         waiting=waiting,
+        paused=len(open_leases) - waiting - readable,
         unowned_lag_s=max((_lag_s(lease, unread_s.get(lease.shard_id, 0.0), wall_s) for lease in unowned), default=0.0),
         workers=len(participants(fleet)),
         retention_s=retention_s,

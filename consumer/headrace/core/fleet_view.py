@@ -7,6 +7,7 @@ fell silent shows lag that grows, not the last good news of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from headrace.core.lineage import missing_leases
 from headrace.core.membership import is_alive
 from headrace.core.reports import REPORT_EVERY_S, Report, ShardFigures
-from headrace.core.state_words import Facts, Figures, Judged, Limits, State, judge, judge_fleet
+from headrace.core.state_words import SHARD_STATES, Facts, Figures, Judged, Limits, State, judge, judge_fleet
 from headrace.loss import Loss
 from headrace.model import Lease, Shard, ShardId, TrimHorizon, WorkerId, WorkerRow
 
@@ -110,7 +111,8 @@ def view_of(seen: Seen, limits: Limits, now_s: float) -> FleetView:
     lag_s = {shard: view.figures.lag_s for shard, view in open_views.items() if view.figures is not None}
     judged, paused = {s: v.judged for s, v in open_views.items()}, sum(v.paused for v in open_views.values())
     verdict = judge_fleet(judged, list(seen.workers.values()), lag_s, paused)
-    counts = {state: sum(v.judged.state is state for v in open_views.values()) for state in State}
+    counts: dict[State, int] = dict.fromkeys(SHARD_STATES, 0)
+    counts.update(Counter(view.judged.state for view in open_views.values()))
     return FleetView(verdict, _figures(open_views.values(), workers), _ordered(views), workers, now_s, counts)
 
 

@@ -1,7 +1,7 @@
 """The least that an application needs to be allowed, statement by statement.
 
 Which action a call needs is told by the service authorization reference: BatchExecuteStatement by its statements
-(PartiQLInsert, PartiQLUpdate), TransactWriteItems by its members (PutItem, UpdateItem, DeleteItem, ConditionCheckItem).
+(PartiQLInsert, PartiQLUpdate), TransactWriteItems by its members (PutItem, UpdateItem, DeleteItem).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRITE: Final = {
     "put": ("BatchWriteItem", "DescribeTable"),
     "insert": ("DescribeTable", "PartiQLInsert"),
     "latest": ("DescribeTable", "PartiQLInsert", "PartiQLUpdate"),
-    "transactional": ("ConditionCheckItem", "DeleteItem", "DescribeTable", "PutItem", "UpdateItem"),
+    "transactional": ("DeleteItem", "DescribeTable", "PutItem", "UpdateItem"),
 }
 """What each write mode takes on the serving table."""
 
@@ -58,13 +58,16 @@ class Needs:
     spill: Destination | None = None
     makes_tables: bool = True
     fans_out: bool = False
+    has_token: bool = False
+    """Whether the page may delete a dead letter."""
     kms_key: str | None = None
     """The stream's own key, where it is encrypted with one."""
 
 
 def worker_policy(needs: Needs, place: Place) -> dict[str, Any]:
-    """What `headrace run` needs."""
-    return _policy([*_reads(needs, place), *_leases(needs, place), *_writes(needs, place), *_buries(needs, place)])
+    """What `headrace run` needs, and the page that it serves."""
+    works = (*_reads(needs, place), *_leases(needs, place), *_writes(needs, place), *_buries(needs, place))
+    return _policy([*works, *_shows(needs, place)])
 
 
 def operator_policy(needs: Needs, place: Place) -> dict[str, Any]:
@@ -122,6 +125,16 @@ def _buries(needs: Needs, place: Place) -> Iterator[dict[str, Any]]:
             assert_never(to.kind)
     if needs.spill is not None:
         yield from _bucket("Spill", ("PutObject",), needs.spill, place)
+
+
+def _shows(needs: Needs, place: Place) -> Iterator[dict[str, Any]]:
+    """The page's list of dead letters; queues and topics are not looked at."""
+    to = needs.dead_letters
+    if to.kind is Kind.DYNAMODB:
+        actions = ("Query", "Scan", *(("DeleteItem",) if needs.has_token else ()))
+        yield _tables("ShowDeadLetters", actions, [to.target], place)
+    elif to.kind is Kind.S3:
+        yield from _bucket("ShowDeadLetters", ("GetObject", *(("DeleteObject",) if needs.has_token else ())), to, place)
 
 
 def _redrives(needs: Needs, place: Place) -> Iterator[dict[str, Any]]:

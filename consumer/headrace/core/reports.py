@@ -59,7 +59,7 @@ class Rates(msgspec.Struct, frozen=True, array_like=True):
 class Report(msgspec.Struct, frozen=True):
     """What one worker tells. `at_s` is its time of day.
 
-    `buried` counts the records it buried in the last hour, `unowned` the shards that it sees without an owner.
+    `buried` counts the records it buried in the last hour.
     """
 
     at_s: float
@@ -67,7 +67,6 @@ class Report(msgspec.Struct, frozen=True):
     rates: Rates
     shards: tuple[ShardFigures, ...]
     buried: int = 0
-    unowned: int = 0
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):

@@ -17,11 +17,10 @@ def is_skipped(record: Record, skips: frozenset[str]) -> bool:
 
 def still_ahead(skips: Iterable[str], checkpoint: Checkpoint) -> frozenset[str]:
     """Those that the checkpoint has not passed: the others are buried, and need not be named any more."""
-    return frozenset(text for text in skips if Checkpoint.decode(text) > checkpoint or _is_open(text, checkpoint))
+    return frozenset(text for text in skips if is_ahead(Checkpoint.decode(text), checkpoint))
 
 
-def _is_open(text: str, checkpoint: Checkpoint) -> bool:
-    """A whole aggregate inside of which the checkpoint stands."""
-    named = Checkpoint.decode(text)
+def is_ahead(named: Checkpoint, checkpoint: Checkpoint) -> bool:
+    """Whether something of what is named is not behind the checkpoint, which may stand inside of a whole aggregate."""
     same = named.sequence_number == checkpoint.sequence_number
-    return same and named.sub_sequence_number < 0 <= checkpoint.sub_sequence_number
+    return named > checkpoint or (same and named.sub_sequence_number < 0 <= checkpoint.sub_sequence_number)

@@ -1,6 +1,6 @@
 """One word for how a shard is, and one for the fleet, with a sentence that says why and one that says what to do.
 
-Page, command line, API and metrics all take their words from here, so that an alert and the page never disagree. A word
+Page, command line, API and the metric of states all take their words from here, so that they never disagree. A word
 comes from what a shard does, not from how large its numbers are alone: a shard with an hour of lag that gets somewhere
 lags, one with a second of lag that gets nowhere has stalled.
 """
@@ -26,6 +26,8 @@ AT_RISK: Final = 0.5
 class State(StrEnum):
     """From good to bad: the fleet is as its worst shard."""
 
+    NOT_KNOWN = "NOT KNOWN"
+    """Nothing could be read of the fleet yet; no shard has this word."""
     OK = "OK"
     LAGGING = "LAGGING"
     """It gets somewhere, and its oldest unsettled record is older than the limit."""
@@ -38,8 +40,12 @@ class State(StrEnum):
 
     @property
     def badness(self) -> int:
-        """0 for OK, and more for each word that is worse."""
+        """More for each word that is worse."""
         return list(State).index(self)
+
+
+SHARD_STATES: Final = tuple(state for state in State if state is not State.NOT_KNOWN)
+"""The words that a shard may have."""
 
 
 @dataclass(frozen=True, slots=True)

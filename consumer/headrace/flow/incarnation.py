@@ -129,10 +129,6 @@ class Incarnation:
         if self.ready:
             self._coordinator.look_again()
 
-    def unowned(self) -> int:
-        """How many shards it sees without an owner."""
-        return self._coordinator.unowned()
-
     def since_last_try_s(self) -> float:
         """Seconds since the heartbeat last tried."""
         return round(self._ports.clock.now() - self._heart.last_try, 3)

@@ -108,10 +108,6 @@ class Worker:
         """What this worker sees of the whole fleet; None until it has looked."""
         return None if self.incarnation is None else self.incarnation.fleet()
 
-    def unowned(self) -> int:
-        """How many shards this worker sees without an owner."""
-        return 0 if self.incarnation is None else self.incarnation.unowned()
-
     def status(self) -> dict[str, Any]:
         """What this worker is doing: its id, its trust, its shards."""
         incarnation = self.incarnation

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 from headrace.core.lambda_event import WINDOW_ROOM, EventEncoder
 from headrace.core.write_modes import WriteMode
@@ -41,9 +41,6 @@ from headrace.handlers.returned import MODE_SETTING, check_operations
 from headrace.handlers.source import takes_event_and_context
 from headrace.model import Record
 from headrace.ports import BatchContext, BatchHandler, Handler
-
-TIMED_OUT: Final = "Sandbox.Timedout"
-"""Lambda's error type for a call that took too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,21 @@ An action leaves an event row before it takes effect, with the reason that was g
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
 from headrace.model import Checkpoint, DeadLetter, ShardId
 from headrace.ops.letter_shelf import LetterShelf
-from headrace.ops.reporting import EventWriter
 
 log = structlog.get_logger(__name__)
+
+DISCARDED: Final = "dead_letter_discarded"
+
+Note: TypeAlias = Callable[[str, str, str, str], Awaitable[None]]
+"""Writes an event row of the application: the act, its target, why, and what was there before. Raises what the table raises."""
 
 BEARER: Final = "Bearer "
 
@@ -64,9 +68,9 @@ class DiscardLetter:
 
     name = "discard-letter"
 
-    def __init__(self, shelf: LetterShelf, audit: EventWriter, stream: str) -> None:
+    def __init__(self, shelf: LetterShelf, note: Note, stream: str) -> None:
         self._shelf = shelf
-        self._audit = audit
+        self._note = note
         self._stream = stream
 
     async def preview(self, arguments: Mapping[str, Any]) -> Preview:
@@ -83,10 +87,8 @@ class DiscardLetter:
         """Note it, then delete it."""
         letter = await self._letter(arguments)
         number = letter.record.sequence_number
-        text = f"{number}, {letter.reason}: {reason or 'no reason given'}"
-        self._audit.events.note("dead_letter_discarded", letter.record.shard_id, text)
-        log.warning("dead_letter_discarded", shard=letter.record.shard_id, sequence_number=str(number), reason=reason)
-        await self._audit.write()
+        log.warning(DISCARDED, shard=letter.record.shard_id, sequence_number=str(number), reason=reason)
+        await self._note(DISCARDED, f"{letter.record.shard_id} {number}", reason, letter.reason)
         await self._shelf.discard(letter)
         return f"The dead letter of record {number} is gone."
 

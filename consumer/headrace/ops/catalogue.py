@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.core import verdict
-from headrace.core.state_words import State
+from headrace.core.state_words import SHARD_STATES, State
 from headrace.loss import Loss
 
 
@@ -61,16 +61,16 @@ SHARD_STATE = Metric(
     "gauge",
     "1 for the word that the shard's owner has for it, else 0. A shard without an owner has no series.",
     (*_SHARD, "state"),
-    values=tuple(state.value for state in State if state is not State.UNOWNED),
+    values=tuple(state.value for state in SHARD_STATES if state is not State.UNOWNED),
 )
 SHARDS_HELD = Metric("headrace_leases_held", "gauge", "Shards that this worker runs.")
 
 STREAM_SHARDS = Metric(
     "headrace_stream_shards",
     "gauge",
-    "Shards of the stream as this worker sees the fleet: with a living owner, to be read and without one, waiting for their parents.",
+    "Shards of the stream as this worker sees the fleet: with a living owner, to be read and without one, waiting for their parents, paused by an operator.",
     ("stream", "state"),
-    values=("owned", "unowned", "waiting"),
+    values=("owned", "unowned", "waiting", "paused"),
 )
 UNOWNED_LAG = Metric(
     "headrace_stream_unowned_lag_seconds",

@@ -204,4 +204,6 @@ def _reports(rows: list[Row]) -> dict[WorkerId, Report]:
 def nothing_known(problem: str) -> Reading:
     """What to show where nothing could be read yet."""
     view = view_of(Seen({}, {}, {}), Limits(0.0), 0.0)
-    return Reading(replace(view, verdict=Judged(State.UNOWNED, problem, "See whether the table can be reached.")), 0.0)
+    return Reading(
+        replace(view, verdict=Judged(State.NOT_KNOWN, problem, "See whether the table can be reached.")), 0.0
+    )

@@ -29,7 +29,12 @@ class FleetGauges(Collector):
         """One family for each."""
         seen = self.ask()
         if seen is not None:
-            shards = {"owned": seen.owned, "unowned": seen.unowned, "waiting": seen.waiting}
+            shards = {
+                "owned": seen.owned,
+                "unowned": seen.unowned,
+                "waiting": seen.waiting,
+                "paused": seen.paused,
+            }
             yield self._family(catalogue.STREAM_SHARDS, {(state,): shards[state] for state in shards})
             yield self._one(catalogue.UNOWNED_LAG, seen.unowned_lag_s)
             yield self._one(catalogue.RETENTION, seen.retention_s)

@@ -55,8 +55,13 @@ class Metrics:
         }
         build = Gauge(*_named(catalogue.BUILD_INFO), catalogue.BUILD_INFO.labels, registry=registry)
         build.labels(headrace.__version__, platform.python_version()).set(1)
-        registry.register(_RunningShards(self._shards, clock, stream, limits))
+        self._limits = limits
+        registry.register(_RunningShards(self._shards, clock, stream, self.limits))
         registry.register(_AskedFor(sink_counts, stream))
+
+    def limits(self) -> Limits:
+        """What states go by now."""
+        return self._limits
 
     def _counter(self, metric: Metric) -> Counter:
         counter = Counter(*_named(metric), metric.labels, registry=self._registry)
@@ -178,7 +183,7 @@ class _RunningShards(Collector):
     shards: dict[ShardId, Callable[[], ShardStatus]]
     clock: Clock
     stream: str
-    limits: Limits
+    limits: Callable[[], Limits]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One family for each gauge of the catalogue that is about shards."""
@@ -195,9 +200,10 @@ class _RunningShards(Collector):
 
     def _states(self, shown: Mapping[ShardId, ShardStatus]) -> GaugeMetricFamily:
         now, wall_s, metric = self.clock.now(), self.clock.wall().timestamp(), catalogue.SHARD_STATE
+        limits = self.limits()
         family = GaugeMetricFamily(*_named(metric), labels=metric.labels)
         for shard, status in shown.items():
-            state = judge_own(figures_of(status, now, wall_s), self.limits).state
+            state = judge_own(figures_of(status, now, wall_s), limits).state
             for value in metric.values:
                 family.add_metric([self.stream, shard, value], value == state.value)
         return family

@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client.registry import CollectorRegistry
 
 import headrace
+from headrace.core.fleet_status import FleetStatus
 from headrace.core.history import History, Totals
 from headrace.core.reports import Rates, Report, ShardFigures
 from headrace.core.state_words import Limits
@@ -43,14 +45,19 @@ class Tally(Metrics):
         events: EventLog,
     ) -> None:
         super().__init__(registry, clock, stream, sink_counts, limits)
-        self.unowned: Callable[[], int] = _none
-        """How many shards this worker sees without an owner; set once there is a worker."""
+        self.fleet: Callable[[], FleetStatus | None] = _unseen
+        """What this worker sees of the whole fleet; set once there is a worker."""
         self.events = events
         self.history = History()
         self._sampled_buried = 0
         self._read = self._settled = self._failed = self._buried = 0
         self._samples: deque[tuple[Instant, Totals, float]] = deque(maxlen=SAMPLES)
         self._lags: dict[ShardId, deque[tuple[Instant, float]]] = {}
+
+    def limits(self) -> Limits:
+        """With the retention as the stream has it now: to raise it is what an operator does about records at risk."""
+        seen = self.fleet()
+        return self._limits if seen is None else replace(self._limits, retention_s=seen.retention_s)
 
     # --- what is counted ----------------------------------------------------------------------------------------------
 
@@ -115,7 +122,7 @@ class Tally(Metrics):
         statuses = {shard: status() for shard, status in self._shards.items()}
         lags = {shard: lag_s(status, wall_s) for shard, status in statuses.items()}
         retrying = sum(status.retrying_records for status in statuses.values())
-        self.history.add(wall_s, self._totals, max(lags.values(), default=0.0), retrying, self.unowned())
+        self.history.add(wall_s, self._totals, max(lags.values(), default=0.0), retrying, self._unowned)
         self._sampled_buried = self._buried
         self._samples.append((now, self._totals, time.process_time()))
         self._lags = {shard: self._lags.get(shard, deque(maxlen=SAMPLES)) for shard in lags}
@@ -127,11 +134,16 @@ class Tally(Metrics):
         now, wall_s = self._clock.now(), self._clock.wall().timestamp()
         shards = [self._figures(shard, status(), now, wall_s) for shard, status in sorted(self._shards.items())]
         return Report(
-            round(wall_s, 3), headrace.__version__, self._rates(now), tuple(shards), self._buried_lately(wall_s), self.unowned()
-        )  # fmt: skip
+            round(wall_s, 3), headrace.__version__, self._rates(now), tuple(shards), self._buried_lately(wall_s)
+        )
 
     def _buried_lately(self, wall_s: float) -> int:
         return self.history.buried_since(wall_s - HOUR_S) + self._buried - self._sampled_buried
+
+    @property
+    def _unowned(self) -> int:
+        seen = self.fleet()
+        return 0 if seen is None else seen.unowned
 
     @property
     def _totals(self) -> Totals:
@@ -171,5 +183,5 @@ class Tally(Metrics):
         return (samples[0][1] - lag) / (now - samples[0][0])
 
 
-def _none() -> int:
-    return 0
+def _unseen() -> None:
+    """There is no worker yet."""

@@ -6,7 +6,6 @@ waits with it, until it succeeds or is buried.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,9 +20,10 @@ from headrace.flow.delivery.burial import Cause
 from headrace.flow.delivery.chunk_outbox import ChunkOutbox
 from headrace.flow.delivery.consignment import Waiting
 from headrace.flow.delivery.open_records import OpenRecord, Wanted, of_queue, waiting
-from headrace.flow.delivery.plain_records import LONGEST_STRIDE, PLAIN, TURN_S
+from headrace.flow.delivery.plain_records import PLAIN
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.sieve import Sieve
+from headrace.flow.delivery.turns import take_turns
 from headrace.flow.handler_errors import failure_of
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
@@ -139,7 +139,7 @@ class OrderedDelivery:
         looked, now, count, look_at = 0, self._ports.clock.now(), 0, 1
         while todo:
             if count == look_at:
-                stride = await self._take_turns(now, count - looked)
+                stride = await take_turns(self._ports.clock, self._term, now, count - looked)
                 now, looked, look_at = self._ports.clock.now(), count, count + stride
             one = todo[0]
             if has_limit and too_old(one.record, self._ports.clock.wall().timestamp(), self._rules):
@@ -159,14 +159,6 @@ class OrderedDelivery:
             todo.popleft()
             count += 1
         return count
-
-    async def _take_turns(self, since: Instant, records: int) -> int:
-        """Give the loop a turn if it was held for long; returns after how many records to look again."""
-        took_s = self._ports.clock.now() - since
-        if took_s >= TURN_S:
-            await asyncio.sleep(0)
-            self._term.insist()
-        return max(1, min(LONGEST_STRIDE, int(TURN_S * records / max(took_s, 1e-6))))
 
     def _failed(self, one: Waiting, error: BaseException) -> bool:
         """Whether the record is to be tried again; else it is given up."""

@@ -33,6 +33,7 @@ from headrace.flow.delivery.burial import Burial, Cause
 from headrace.flow.delivery.consignment import Consignment, Waiting, Writes
 from headrace.flow.delivery.open_records import OpenRecord, Wanted, of_queue, waiting
 from headrace.flow.delivery.sieve import Sieve
+from headrace.flow.delivery.turns import take_turns
 from headrace.flow.handler_errors import failure_of
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
@@ -43,14 +44,8 @@ from headrace.ports import Handler, Refusal
 SUBMISSIONS: Final = 16
 """Batches of one shard on their way to the sink at once."""
 
-TURN_S: Final = 0.02
-"""How long a plain handler may hold the loop with one record after the other: heartbeats and other shards wait."""
-
 PLAIN: Final = (dict, RenderedItem, RenderedValues)
 """Items that need no second look."""
-
-LONGEST_STRIDE: Final = 256
-"""Records between two looks at the clock when the handler is fast."""
 
 
 class RecordDelivery:
@@ -170,7 +165,7 @@ class RecordDelivery:
         now, looked, look_at = self._ports.clock.now(), 0, 1
         for count, (index, record) in enumerate(list(submission.records.items())):
             if count == look_at:
-                stride = await self._take_turns(now, count - looked)
+                stride = await take_turns(self._ports.clock, self._term, now, count - looked)
                 now, looked, look_at = self._ports.clock.now(), count, count + stride
             waits = parking.waiting and record.partition_key in parking
             if uncalled and index in uncalled and not (waits and submission.is_asked_again(index)):
@@ -193,14 +188,6 @@ class RecordDelivery:
             except BaseException as error:  # noqa: BLE001 - whatever user code raises is this record's failure
                 self._failed(submission, Waiting(submission.span, index, record), error)
         return writes
-
-    async def _take_turns(self, since: Instant, records: int) -> int:
-        """Give the loop a turn if it was held for long; returns after how many records to look again."""
-        took_s = self._ports.clock.now() - since
-        if took_s >= TURN_S:
-            await asyncio.sleep(0)
-            self._term.insist()
-        return max(1, min(LONGEST_STRIDE, int(TURN_S * records / max(took_s, 1e-6))))
 
     # --- fail and try again --------------------------------------------------------------------------------------------
 

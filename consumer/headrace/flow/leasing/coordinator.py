@@ -120,10 +120,6 @@ class Coordinator:
         others = (w for w in self._view.workers.values() if w.worker_id != self._me and w.worker_id not in silent)
         return [w.address for w in others if w.address and w.state == membership.LIVE]
 
-    def unowned(self) -> int:
-        """How many leases could be read and have no living owner, as their rows were read last."""
-        return len(self._view.orphaned)
-
     async def round(self) -> None:
         """One look at the fleet and what follows from it. A table that cannot be reached ends the round early."""
         try:

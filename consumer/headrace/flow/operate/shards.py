@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from headrace.core import leases, operator_rows
+from headrace.core import leases, membership, operator_rows
 from headrace.core.seeking import position
+from headrace.core.skips import is_ahead
 from headrace.flow.operate.desk import ActRefused, Desk, living_names
 from headrace.model import Checkpoint, Lease, ShardId, WorkerId, WorkerRow
 from headrace.rows import UpdateRow
@@ -46,7 +47,7 @@ async def resume_all(desk: Desk) -> list[ShardId]:
 async def skip(desk: Desk, shard: ShardId, record: Checkpoint) -> Lease:
     """Bury one record without a call; the shard's owner begins anew at its checkpoint. Raises ActRefused."""
     lease = await desk.lease(shard)
-    if lease.checkpoint >= record and not _is_inside(record, lease.checkpoint):
+    if not is_ahead(record, lease.checkpoint):
         raise ActRefused(
             f"{position(record)} is behind the checkpoint of {shard}: it is written or buried already. "
             f"`headrace explain {record.sequence_number}` says which"
@@ -63,7 +64,7 @@ async def move(desk: Desk, shard: ShardId, heir: WorkerRow, within_s: float) -> 
     if lease.done or lease.pending or lease.paused_by is not None:
         state = "finished" if lease.done else "paused" if lease.paused_by else "waiting for its parents"
         raise ActRefused(f"{shard} is {state}: it can be moved to nobody")
-    if heir.drained_by is not None or heir.state != "live":
+    if heir.drained_by is not None or heir.state != membership.LIVE:
         raise ActRefused(f"{heir.worker_id} takes nothing: it is {'drained' if heir.drained_by else heir.state}")
     if lease.owner == heir.worker_id:
         return lease
@@ -112,9 +113,3 @@ async def find_worker(desk: Desk, name: str) -> WorkerRow:
         problem = "no living worker is called" if not found else f"{len(found)} living workers are called"
         raise ActRefused(f"{problem} {name}; there are: {living_names(workers)}")
     return found[0]
-
-
-def _is_inside(record: Checkpoint, checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint stands inside of the aggregate that is to be skipped."""
-    same = record.sequence_number == checkpoint.sequence_number
-    return same and record.sub_sequence_number < 0 <= checkpoint.sub_sequence_number
