@@ -8,7 +8,8 @@ import pytest
 from headrace.aws.statement_call import careful, parameters, wrapped
 from headrace.core.guarded import Guard
 from headrace.core.item_keys import key_of
-from headrace.core.items import ItemError, N, RenderedItem, RenderedValues, attributes
+from headrace.core.items import ItemError, N, attributes
+from headrace.core.rendered_items import RenderedItem, RenderedValues
 from headrace.core.shapes import Layout
 from headrace.errors import Reject
 from headrace.handlers.mapping import ItemRules, item_mapping

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from headrace.aws.statements import literal, quoted
-from headrace.core.items import WRAP, ItemError, N, RenderedValues, S, careful_attributes
+from headrace.core.items import WRAP, ItemError, N, S, careful_attributes
+from headrace.core.rendered_items import RenderedValues
 from headrace.errors import AwsError, Denied, NotFound, Throttled, Unavailable
 from headrace.operations import Effect, Put
 

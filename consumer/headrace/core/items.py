@@ -8,7 +8,7 @@ Values never appear in messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time
 from decimal import Decimal
@@ -16,6 +16,8 @@ from math import isfinite
 from typing import Any, Final, TypeAlias
 
 import msgspec
+
+from headrace.core.rendered_items import RenderedItem
 
 MAX_DEPTH: Final = 32
 """Levels a document may nest (DynamoDB developer guide, "Quotas")."""
@@ -98,62 +100,6 @@ decode_payload: Final[Callable[[bytes], dict[str, Any]]] = msgspec.json.Decoder(
 Raises `msgspec.DecodeError` for what is no JSON object, UnicodeDecodeError where it is no UTF-8, and RecursionError for
 absurd nesting.
 """
-
-
-class Rendered(Mapping[str, Any]):
-    """An item whose text is there before anybody asked for its values: read as a dict, it makes them.
-
-    `fields` is what is known of it without that, the key at least.
-    """
-
-    __slots__ = ("_fields", "_make")
-
-    def __init__(self, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
-        self._fields = fields
-        self._make = make
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of one attribute."""
-        return self._fields[name] if name in self._fields else self._make().get(name, default)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._make()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._make())
-
-    def __len__(self) -> int:
-        return len(self._make())
-
-
-class RenderedItem(Rendered):
-    """`text` is its JSON as DynamoDB takes it."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: bytes, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
-        super().__init__(fields, make)
-        self.text = text
-
-
-class RenderedValues(Rendered):
-    """`names` are its attributes' and `values` the JSON of each, for a statement with values beside it."""
-
-    __slots__ = ("names", "values_json")
-
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        values_json: list[bytes],
-        fields: Mapping[str, Any],
-        make: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        super().__init__(fields, make)
-        self.names = names
-        self.values_json = values_json
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names
 
 
 _encode = msgspec.json.Encoder().encode

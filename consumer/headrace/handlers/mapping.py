@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from headrace.core.items import N, RenderedItem, RenderedValues, decode_payload, encode_attributes, encode_values
+from headrace.core.items import N, decode_payload, encode_attributes, encode_values
+from headrace.core.rendered_items import RenderedItem, RenderedValues
 from headrace.core.shapes import BETWEEN, Found, Layout, Path, Shapes
 from headrace.errors import Reject, SettingsError
 from headrace.handlers import templates

@@ -19,8 +19,8 @@ import msgspec
 
 from headrace.core.batching import Batcher
 from headrace.core.effects import effects_of
-from headrace.core.items import RenderedItem, RenderedValues
 from headrace.core.parking import Parking
+from headrace.core.rendered_items import RenderedItem, RenderedValues
 from headrace.core.tracker import Span, Tracker
 from headrace.core.verdict import (
     Bury,
