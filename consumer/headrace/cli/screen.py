@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
 from prometheus_client.registry import CollectorRegistry
 
-from headrace.cli.page_actions import Nudge, operator_actions
 from headrace.core.destination import Kind, parse
 from headrace.core.state_words import Limits
 from headrace.flow.worker import Worker
-from headrace.ops.actions import AdminToken
+from headrace.ops.actions import Action, AdminToken
 from headrace.ops.api import Screen
 from headrace.ops.event_log import EventLog
 from headrace.ops.fleet import FleetReader, Source
@@ -23,6 +22,7 @@ from headrace.ports import Clock, DeadLetters, DeadLetterStore, Ports
 from headrace.settings import Settings
 
 Counts: TypeAlias = Callable[[], Mapping[str, int]]
+Nudge: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]
 
 READABLE: Final = frozenset({Kind.DYNAMODB, Kind.S3})
 """Destinations that may be read by just looking: a message of a queue is out of sight for a minute once it was read."""
@@ -81,8 +81,16 @@ def screen_of(settings: Settings, source: Source, letters: DeadLetters, reader: 
         fleet=reader,
         letters=shelf,
         token=AdminToken(None if settings.admin_token is None else settings.admin_token.get_secret_value()),
-        actions=operator_actions(settings, source, nudge, shelf),
+        actions=_actions(settings, source, nudge, shelf),
     )
+
+
+def _actions(settings: Settings, source: Source, nudge: Nudge, shelf: LetterShelf) -> tuple[Action, ...]:
+    if settings.admin_token is None:
+        return ()
+    from headrace.cli.page_actions import operator_actions  # noqa: PLC0415 - a twelfth of a worker's start
+
+    return operator_actions(settings, source, nudge, shelf)
 
 
 def _shelf(settings: Settings, letters: DeadLetters, stream: str, clock: Clock) -> LetterShelf:
