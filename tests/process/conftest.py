@@ -15,16 +15,18 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 from uuid import uuid4
 
 import pytest
 import servers
+import warm
 
 from headrace.aws.session import Clients, aws_clients
 
 HEADRACE = [sys.executable, "-m", "headrace"]
+COMMAND_S = 60.0
 
 TRACE_HANDLER = '''
 """Writes one item per record and notes every call in a file, so that repeats can be counted."""
@@ -65,9 +67,9 @@ class Call:
 
 @dataclass
 class Process:
-    """A running `headrace run`."""
+    """A running `headrace`, most often `headrace run`."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | warm.Warm
     log: Path
 
     @property
@@ -75,7 +77,8 @@ class Process:
         return self.popen.pid
 
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines() if line.get("event") == name]
@@ -112,6 +115,14 @@ async def until(condition: Callable[[], Any], within_s: float, explain: Callable
         await asyncio.sleep(0.02)
 
 
+class Done(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
 @dataclass
 class Stage:
     """A stream, a table, and the processes of one test."""
@@ -122,9 +133,15 @@ class Stage:
     stream: str
     table: str
     processes: list[Process] = field(default_factory=list)
+    files: int = 0
 
     def start(self, *arguments: str, **environment: str) -> Process:
-        log = self.folder / f"worker-{len(self.processes)}.log"
+        """`headrace run`."""
+        return self.launch("run", *arguments, **environment)
+
+    def start_cold(self, *arguments: str, **environment: str) -> Process:
+        """The same from the very beginning, for tests of what happens until a worker runs."""
+        log = self._new("log")
         with log.open("wb") as out:
             popen = subprocess.Popen(
                 [*HEADRACE, "run", *arguments],
@@ -136,6 +153,29 @@ class Stage:
             )
         self.processes.append(Process(popen, log))
         return self.processes[-1]
+
+    def launch(self, *arguments: str, **environment: str) -> Process:
+        """Any command of headrace, to be stopped by the test or after it."""
+        log = self._new("log")
+        log.touch()
+        popen = warm.launch(arguments, {**self.environment, **environment}, self.folder, log, log)
+        self.processes.append(Process(popen, log))
+        return self.processes[-1]
+
+    async def command(self, *arguments: str, **environment: str) -> Done:
+        """Any command of headrace, to its end."""
+        out, err = self._new("out"), self._new("err")
+        process = warm.launch(arguments, {**self.environment, **environment}, self.folder, out, err)
+        await asyncio.to_thread(process.process.join, COMMAND_S)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        assert process.returncode is not None
+        return Done(process.returncode, out.read_text(), err.read_text())
+
+    def _new(self, kind: str) -> Path:
+        self.files += 1
+        return self.folder / f"{self.files}.{kind}"
 
     async def put(self, first: int, count: int, keys: int = 20) -> None:
         """Records whose payload holds their number; the key is the number modulo `keys`."""

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from process.conftest import HEADRACE, Stage, until
+from process.conftest import Stage, until
 
 from headrace.core.ledger import read_header, read_records
 
@@ -28,15 +28,6 @@ MAPPED = {"HEADRACE_HANDLER": "", "HEADRACE_ITEM_KEY": "pk={sequence_number}"}
 WRITTEN = {"HEADRACE_HANDLER": "states:handle", "HEADRACE_RETRY_MAXIMUM_ATTEMPTS": "0"}
 
 
-async def run(s: Stage, *words: str) -> tuple[int | None, str]:
-    """A command to its end: exit code and output."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*words, env=s.environment, cwd=s.folder, stdout=pipe, stderr=pipe)
-    out, err = await process.communicate()
-    assert out, err.decode()
-    return process.returncode, out.decode()
-
-
 async def produce(s: Stage, count: int) -> int:
     """Put so many, with a little poison; how many PutRecords entries they came to."""
     words = [
@@ -52,7 +43,11 @@ async def produce(s: Stage, count: int) -> int:
         "0.01",
     ]
     words += ["--aggregate", "--ledger", "ledger", "--json"]
-    assert (await run(s, sys.executable, "-m", "headrace_producer", *words))[0] == 0
+    program = (sys.executable, "-m", "headrace_producer")
+    out = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*program, *words, env=s.environment, cwd=s.folder, stdout=out)
+    told, _ = await process.communicate()
+    assert process.returncode == 0, told.decode()
     with (s.folder / "ledger").open("rb") as lines:
         read_header(lines.readline())
         return len({(one.shard, one.sequence_number) for one in read_records(lines)})
@@ -62,7 +57,7 @@ async def verified(s: Stage) -> dict[str, Any]:
     """The report, once every record is accounted for."""
     deadline = asyncio.get_running_loop().time() + 60
     while True:
-        code, out = await run(s, *HEADRACE, "verify", "--ledger", "ledger", "--json")
+        code, out, _ = await s.command("verify", "--ledger", "ledger", "--json")
         if code == 0 or asyncio.get_running_loop().time() > deadline:
             return json.loads(out)
 

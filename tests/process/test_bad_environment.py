@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.process, pytest.mark.servers]
 
 async def refused(stage, *arguments: str, **environment: str) -> str:
     """Start a worker that must not start; returns the one line that it left."""
-    process = stage.start(*arguments, **environment)
+    process = stage.start_cold(*arguments, **environment)
     assert await process.exit_code(within_s=30) == 2, process.log.read_text()
     said = [line for line in process.log.read_text().splitlines() if not line.startswith("{")]
     assert len(said) == 1, said
@@ -76,7 +76,7 @@ async def test_a_handler_that_does_not_go_with_the_write_mode_is_refused(stage):
 async def test_a_stop_before_there_was_anything_to_stop_ends_at_once(stage):
     """Kinesis cannot be reached, so the worker still waits for it; nothing is held that would have to be given up."""
     async with stage(shards=1) as s:
-        worker = s.start(AWS_ENDPOINT_URL_KINESIS="http://127.0.0.1:9")
+        worker = s.start_cold(AWS_ENDPOINT_URL_KINESIS="http://127.0.0.1:9")
         await until(lambda: worker.events("call_failed"), 20)
         worker.send(signal.SIGTERM)
         assert await worker.exit_code(within_s=5) == 0, worker.log.read_text()

@@ -6,38 +6,20 @@ import asyncio
 import contextlib
 import json
 import signal
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
-from process.conftest import HEADRACE, Stage, until
+from process.conftest import until
 
 pytestmark = [pytest.mark.process, pytest.mark.servers]
-
-
-async def command(s: Stage, *arguments: str, **environment: str) -> tuple[int, str, str]:
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [*HEADRACE, *arguments],
-        env={**s.environment, **environment},
-        cwd=s.folder,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def started(s: Stage, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*HEADRACE, *arguments], env=s.environment, cwd=s.folder, stdout=subprocess.PIPE, text=True)
 
 
 async def test_status_tells_of_a_fleet_that_runs_and_of_one_that_does_not(stage):
     """From the table alone, by exit code, for people and for programs."""
     async with stage(shards=2) as s:
-        code, out, problem = await command(s, "status")
+        code, out, problem = await s.command("status")
         assert (code, out) == (2, "")
         assert problem.startswith(f"HEADRACE_LEASE_TABLE = '{s.stream}': there is no such table. Start a worker")
 
@@ -46,7 +28,7 @@ async def test_status_tells_of_a_fleet_that_runs_and_of_one_that_does_not(stage)
         await s.put(0, 100)
         await s.all_written(100)
         for _ in range(100):
-            code, out, _ = await command(s, "status", "--json")
+            code, out, _ = await s.command("status", "--json")
             told = json.loads(out)
             if told["figures"]["settled_per_s"] > 0:
                 break
@@ -54,12 +36,12 @@ async def test_status_tells_of_a_fleet_that_runs_and_of_one_that_does_not(stage)
         assert (code, told["verdict"]["state"]) == (0, "OK")
         assert [shard["owner_name"] for shard in told["shards"]] == ["worker-a"] * 2
         assert told["workers"][0]["held"] == 2
-        code, out, _ = await command(s, "status")
+        code, out, _ = await s.command("status")
         assert (code, "1 worker reads 2 shards" in out, "shardId-000000000001" in out) == (0, True, True)
 
         worker.send(signal.SIGTERM)
         assert await worker.exit_code(within_s=15) == 0
-        code, out, _ = await command(s, "status")
+        code, out, _ = await s.command("status")
         assert code == 4
         assert "No worker is running, and nobody reads 2 shards." in out
         assert "-> Start a worker." in out
@@ -70,17 +52,16 @@ async def test_top_gives_a_line_for_each_picture_until_it_is_stopped(stage):
     async with stage(shards=1) as s:
         worker = s.start()
         await worker.ready()
-        code, out, problem = await command(s, "top")
+        code, out, problem = await s.command("top")
         assert (code, out) == (2, "")
         assert "standard output is no terminal" in problem
-        code, _, problem = await command(s, "top", "--every", "soon")
+        code, _, problem = await s.command("top", "--every", "soon")
         assert (code, problem.startswith("--every = 'soon': ")) == (2, True)
-        top = started(s, "top", "--json", "--every", "200ms")
-        lines = [json.loads(await asyncio.to_thread(top.stdout.readline)) for _ in range(2)]
-        top.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(top.wait, 10) == 0
-        top.stdout.close()
-        assert [line["verdict"]["state"] for line in lines] == ["OK", "OK"]
+        top = s.launch("top", "--json", "--every", "200ms")
+        await until(lambda: len(top.lines()) >= 2, 10, top.log.read_text)
+        top.send(signal.SIGINT)
+        assert await top.exit_code(within_s=10) == 0
+        assert [line["verdict"]["state"] for line in top.lines()[:2]] == ["OK", "OK"]
 
 
 async def test_one_page_shows_all_processes_and_no_child_knows_the_token(stage):

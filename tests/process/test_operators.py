@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 from collections import defaultdict
 from datetime import datetime
 from typing import Any
 from unittest import mock
 
 import pytest
-from process.conftest import HEADRACE, Process, Stage, until
+from process.conftest import Process, Stage, until
 
 from headrace.aws.session import open_client
 
@@ -21,18 +20,8 @@ pytestmark = [pytest.mark.process, pytest.mark.servers]
 
 async def headrace(stage: Stage, *arguments: str) -> tuple[int, Any, str]:
     """A command's exit code, what it wrote as JSON, and what it told beside."""
-    process = await asyncio.create_subprocess_exec(
-        *HEADRACE,
-        *arguments,
-        "--json",
-        env=stage.environment,
-        cwd=stage.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, told = await process.communicate()
-    return process.returncode, json.loads(out) if out else None, told.decode()
+    code, out, told = await stage.command(*arguments, "--json")
+    return code, json.loads(out) if out else None, told
 
 
 async def fleet_of_three(stage: Stage, records: int) -> list[Process]:

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 
 import pytest
-from process.conftest import HEADRACE, Stage, until
+from process.conftest import Stage, until
 
 from headrace.core.ledger import read_header, read_records
 
@@ -57,7 +57,14 @@ class Shop:
     async def produce(self, count: int) -> None:
         words = ["--stream", self.stage.stream, "--workload", "orders", "--count", str(count), "--keys", "30"]
         words += ["--skew", "0", "--ledger", str(self.ledger), "--json"]
-        await self._run([sys.executable, "-m", "headrace_producer", *words], {})
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "headrace_producer", *words),
+            env=self.stage.environment,
+            cwd=self.stage.folder,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0, out.decode()
 
     def records(self):
         with self.ledger.open("rb") as lines:
@@ -66,9 +73,9 @@ class Shop:
 
     async def letters(self, *words: str, code: int = 0) -> str:
         """`headrace dead-letters ...` of the failing application."""
-        return await self._run(
-            [*HEADRACE, "dead-letters", *words], {**self.failing, "HEADRACE_HANDLER": "mendable:handle"}, code
-        )
+        done = await self.stage.command("dead-letters", *words, **self.failing, HEADRACE_HANDLER="mendable:handle")
+        assert done.code == code, done.err + done.out
+        return done.out
 
     async def items(self, environment: dict[str, str]) -> dict[tuple[str, str], dict]:
         found = {}
@@ -86,18 +93,6 @@ class Shop:
                 return
             assert asyncio.get_running_loop().time() < deadline, f"{len(mine)} and {len(theirs)} of {items} items"
             await asyncio.sleep(0.2)
-
-    async def _run(self, words: list[str], environment: dict[str, str], code: int = 0) -> str:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            env={**self.stage.environment, **environment},
-            cwd=self.stage.folder,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert process.returncode == code, err.decode() + out.decode()
-        return out.decode()
 
 
 async def test_a_thousand_dead_letters_redriven_leave_each_key_as_if_nothing_had_failed(stage):
@@ -138,7 +133,7 @@ async def test_a_thousand_dead_letters_redriven_leave_each_key_as_if_nothing_had
         assert await shop.letters("list") == "No dead letters.\n"
 
         await shop.agree(1600 + len(counts))
-        report = await shop._run([*HEADRACE, "verify", "--ledger", str(shop.ledger)], shop.failing)
+        report = (await s.command("verify", "--ledger", str(shop.ledger), **shop.failing)).out
         assert "OK: nothing is missing, every key in order." in report
 
         shop.ledger.unlink()

@@ -8,7 +8,7 @@ import signal
 from collections import defaultdict
 
 import pytest
-from process.conftest import HEADRACE, Process, Stage, until
+from process.conftest import Process, Stage, until
 
 from headrace.tasks import TaskGroup
 
@@ -189,19 +189,8 @@ def handle(record: Record) -> Increment:
 
 async def redrive(s: Stage, **settings: str) -> None:
     """`headrace dead-letters redrive`, which has to redrive one letter."""
-    process = await asyncio.create_subprocess_exec(
-        *HEADRACE,
-        "dead-letters",
-        "redrive",
-        "--yes",
-        "--json",
-        env={**s.environment, **settings},
-        cwd=s.folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, (out + err).decode()
+    code, out, err = await s.command("dead-letters", "redrive", "--yes", "--json", **settings)
+    assert code == 0, out + err
     assert json.loads(out)["redriven"] == 1
 
 
