@@ -3,7 +3,8 @@
 A transaction moves the checkpoint, so it takes records from the first one that is open on, and none that lies behind one
 still being handled. While it is under way the next records are handled, and go together into the next one.
 
-Where DynamoDB refuses it, the record behind the refusal goes alone, after those before it: refused alone, it is buried.
+Where DynamoDB refuses it, the record behind the refusal goes alone, after those before it: refused alone, it is buried, and
+so are the later records of its key where keys are parked.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ FITS_NONE: Final = Refusal(
 )
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Slot:
     """A record in its place: what it asks for once it is handled, or why it will be buried."""
 
@@ -119,6 +120,8 @@ class ChunkOutbox:
         """Likewise."""
         slot = self._open.pop((record.span, record.index))
         slot.record, slot.effects = record, effects
+        if record.record.partition_key in self._settlement.parked.keys:  # one before it was refused meanwhile
+            self._hold_back(slot)
         self._hold(len(effects))
         self._came.set()
 
@@ -171,8 +174,18 @@ class ChunkOutbox:
         self._let_go(len(causes))
 
     def _refuse(self, slot: Slot, refusal: Refusal) -> None:
-        self._settlement.parked.begin(slot.record.record)
+        parked, key = self._settlement.parked, slot.record.record.partition_key
+        parked.begin(slot.record.record)
         slot.cause = Cause.refused(refusal, slot.record.attempts + 1)
+        if key in parked.keys:
+            for later in islice(self._slots, self._slots.index(slot) + 1, None):
+                if later.effects is not None and later.cause is None and later.record.record.partition_key == key:
+                    self._hold_back(later)
+
+    def _hold_back(self, slot: Slot) -> None:
+        """It was handled, and has to follow an earlier record of its key into the dead letters all the same."""
+        self._settlement.parked.begin(slot.record.record)
+        slot.cause = Cause.key_parked()
 
     # --- commit --------------------------------------------------------------------------------------------------------
 
