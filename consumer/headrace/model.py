@@ -232,6 +232,8 @@ class Lease:
     """The operator who paused it: its owner gives it up, and nobody takes it."""
     skips: frozenset[str] = frozenset()
     """Records, as the text of their positions, that an operator wants buried without a call."""
+    replay: int = 0
+    """The first epoch that may be held since an operator put it somewhere else; 0 where nobody did."""
 
 
 @dataclass(frozen=True, slots=True)
