@@ -171,6 +171,11 @@ class Checkpoint:
         """The position of one record."""
         return cls(0, sequence_number, sub_sequence_number)
 
+    @classmethod
+    def of(cls, record: Record) -> Checkpoint:
+        """Its place in its shard."""
+        return cls(0, record.sequence_number, record.sub_sequence_number)
+
     def encode(self) -> str:
         """The text stored in the lease table."""
         if self.rank < 0:

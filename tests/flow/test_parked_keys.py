@@ -13,7 +13,7 @@ from headrace.core import parked_keys
 from headrace.core.batching import BatchRules
 from headrace.core.filters import compile_filters
 from headrace.flow.workplace import LaneRules, ShardRules
-from headrace.model import Record, ShardId
+from headrace.model import Checkpoint, Record, ShardId
 from headrace.operations import Condition, Put
 from headrace.ports import BatchHandler
 
@@ -81,7 +81,7 @@ async def test_later_records_of_a_buried_record_s_key_follow_it_in_order(way):
         assert letters(f) == expected
         assert [n for n in f.written if n % 10 == 3] == [3, 13, 23]
         assert sorted(set(f.written)) == sorted(set(range(100)) - {n for n, _ in expected})
-        last = parked_keys.position_of(f.letters.letters[-1].record)
+        last = Checkpoint.of(f.letters.letters[-1].record)
         assert (row(f).last, row(f).sure) == (last, last)
 
 

@@ -148,7 +148,7 @@ def _requests(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _key(stream: str, record: Record) -> tuple[str, str]:
-    position = Checkpoint.at(record.sequence_number, record.sub_sequence_number)
+    position = Checkpoint.of(record)
     return f"{stream}#{record.shard_id}", position.encode()
 
 

@@ -57,15 +57,15 @@ class ParkedKey:
 
     def announces(self, record: Record, replay: int) -> bool:
         """Whether the row tells already of this record, as it is read now."""
-        return self._is_of(record, replay) and position_of(record) <= self.last
+        return self._is_of(record, replay) and Checkpoint.of(record) <= self.last
 
     def is_done_with(self, record: Record, replay: int) -> bool:
         """Whether the record, as it is read now, needs neither a call nor a letter any more."""
-        return self._is_of(record, replay) and position_of(record) <= self.sure
+        return self._is_of(record, replay) and Checkpoint.of(record) <= self.sure
 
     def followed_by(self, record: Record, replay: int) -> ParkedKey:
         """The row once it announces this record too. In another reading of the shard it still tells of what it told."""
-        new = replace(self, last=position_of(record), count=self.count + 1)
+        new = replace(self, last=Checkpoint.of(record), count=self.count + 1)
         if self._is_of(record, replay):
             return new
         last = max(new.last, self.last) if self.shard == record.shard_id else new.last
@@ -73,11 +73,11 @@ class ParkedKey:
 
     def may_redrive(self, letter: DeadLetter) -> bool:
         """Whether no worker will store the letter again. Those of other shards are from before the last reshard."""
-        return self.shard != letter.record.shard_id or position_of(letter.record) <= self.sure
+        return self.shard != letter.record.shard_id or Checkpoint.of(letter.record) <= self.sure
 
     def tells_of(self, letter: DeadLetter) -> bool:
         """Whether the key cannot be released before the letter is gone."""
-        return self.shard != letter.record.shard_id or position_of(letter.record) <= self.last
+        return self.shard != letter.record.shard_id or Checkpoint.of(letter.record) <= self.last
 
     def _is_of(self, record: Record, replay: int) -> bool:
         return self.shard == record.shard_id and self.replay == replay
@@ -94,11 +94,6 @@ def key_of(stream: str, partition_key: str) -> Key:
     256 characters (Kinesis, API reference of PutRecord) have at most the 1,024 bytes of a sort key (DynamoDB quotas).
     """
     return Key(parked_partition(stream), partition_key)
-
-
-def position_of(record: Record) -> Checkpoint:
-    """A record's place among the others of its key."""
-    return Checkpoint.at(record.sequence_number, record.sub_sequence_number)
 
 
 def parked(rows: Iterable[Row]) -> dict[str, ParkedKey]:
@@ -149,7 +144,7 @@ def follow(stream: str, seen: ParkedKey, new: ParkedKey) -> UpdateRow:
 
 def confirm(stream: str, record: Record, replay: int) -> UpdateRow:
     """Everything of the key up to this record is written, stored or redriven. A later one may be on its way."""
-    sure = position_of(record).encode()
+    sure = Checkpoint.of(record).encode()
     conditions = (Equals("shard", record.shard_id), _read_in(replay), AtMost("sure", sure))
     return UpdateRow(key_of(stream, record.partition_key), conditions, {"sure": sure})
 

@@ -24,12 +24,7 @@ are rare, and a checkpoint has long passed the record then)."""
 
 def redriven_key(stream: str, record: Record) -> Key:
     """Where a record's row is."""
-    return Key(f"D#{stream}", f"{record.shard_id}#{position_of(record).encode()}")
-
-
-def position_of(record: Record) -> Checkpoint:
-    """Its place in its shard."""
-    return Checkpoint.at(record.sequence_number, record.sub_sequence_number)
+    return Key(f"D#{stream}", f"{record.shard_id}#{Checkpoint.of(record).encode()}")
 
 
 def redrive(stream: str, record: Record, wall_s: float) -> UpdateRow:

@@ -19,7 +19,6 @@ from typing import Final, TypeAlias
 
 from headrace.core.chunks import MOST_OPERATIONS, Chunk, KeyedWrites
 from headrace.core.items import ItemError
-from headrace.core.redriven import position_of
 from headrace.core.tracker import Span
 from headrace.core.write_modes import NotCarried
 from headrace.flow.delivery.burial import Cause
@@ -193,7 +192,7 @@ class ChunkOutbox:
         chunk = await self._cut()
         if chunk.operations:
             slots = self._slots
-            end = position_of(slots[chunk.records - 1].record.record)
+            end = Checkpoint.of(slots[chunk.records - 1].record.record)
             once = slots[0].record.record if self._may_have_letter(slots[0]) else None
             wanted = Wanted(tuple(chunk.operations.values()), chunk.records, chunk.writes, end, once)
             self._follow(await self._commits.commit(wanted, self._settlement.mark), chunk, end)
@@ -218,7 +217,7 @@ class ChunkOutbox:
         return chunk
 
     def _may_have_letter(self, slot: Slot) -> bool:
-        return bool(self._commits.dead) and position_of(slot.record.record) in self._commits.dead
+        return bool(self._commits.dead) and Checkpoint.of(slot.record.record) in self._commits.dead
 
     async def _find_keys(self, slot: Slot, effects: Sequence[Effect]) -> bool:
         try:
@@ -232,7 +231,7 @@ class ChunkOutbox:
             case Reached(position) if position == end:
                 self._settle(chunk.records)
             case Reached(position):
-                self._settle(sum(position_of(slot.record.record) <= position for slot in self._slots))
+                self._settle(sum(Checkpoint.of(slot.record.record) <= position for slot in self._slots))
             case Redriven():
                 self._settle(1)
             case OperationsRefused():

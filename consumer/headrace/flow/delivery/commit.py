@@ -103,7 +103,7 @@ class Commits:
 
     async def announce(self, records: Sequence[Record], before: Checkpoint) -> None:
         """Tell whoever owns the shard next that letters of these records may be stored. Raises LeaseLost."""
-        positions = frozenset(redriven.position_of(record) for record in records)
+        positions = frozenset(Checkpoint.of(record) for record in records)
 
         async def apply() -> Outcome:
             self._term.insist()

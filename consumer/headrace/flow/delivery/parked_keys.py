@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import structlog
 
 from headrace.core import parked_keys
-from headrace.core.parked_keys import ParkedKey, position_of
+from headrace.core.parked_keys import ParkedKey
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
-from headrace.model import Record, ShardId
+from headrace.model import Checkpoint, Record, ShardId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, Request
 
@@ -31,7 +31,7 @@ class Held:
 
     def hold(self, record: Record) -> None:
         """One more."""
-        if self.newest is None or position_of(record) > position_of(self.newest):
+        if self.newest is None or Checkpoint.of(record) > Checkpoint.of(self.newest):
             self.newest = record
 
 
@@ -117,13 +117,13 @@ class Parked:
 
     async def confirm(self, records: Iterable[Record]) -> None:
         """Their letters are stored, and all that came before them is written or stored. Raises LeaseLost."""
-        newest = {record.partition_key: record for record in sorted(records, key=position_of)}
+        newest = {record.partition_key: record for record in sorted(records, key=Checkpoint.of)}
         for key, record in newest.items():
             held = self.keys.get(key)
             if held is None or held.row is None or held.row.is_done_with(record, self._replay):
                 continue
             if isinstance(await self._apply(parked_keys.confirm(self._stream, record, self._replay)), Applied):
-                held.row = replace(held.row, sure=position_of(record))
+                held.row = replace(held.row, sure=Checkpoint.of(record))
 
     # --- rows ----------------------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class Parked:
         new = ParkedKey(
             record.partition_key,
             self._shard,
-            position_of(record),
+            Checkpoint.of(record),
             since_s=self._ports.clock.wall().timestamp(),
             count=1,
             replay=self._replay,
