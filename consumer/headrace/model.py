@@ -239,6 +239,8 @@ class Lease:
     """Records, as the text of their positions, that an operator wants buried without a call."""
     replay: int = 0
     """The first epoch that may be held since an operator put it somewhere else; 0 where nobody did."""
+    first_read: Checkpoint | None = None
+    """Where it is read again: the first record that was found there. Those before it had been trimmed, or were not meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +297,7 @@ class DeadLetter:
     `NotJson`, `KeyParked`), `error` the class of the last error, `message` its text and `traceback` where it was raised.
     `attempts` are the failed calls of its budget, `log` the first and last ones. `request_id` is the last call's of a
     Lambda handler; `is_function_error` tells a handler that raised, crashed or ran out of time from one whose answer said
-    that the record failed. `handler` names the code that failed. `generation` is the shard's.
+    that the record failed. `handler` names the code that failed. `generation` and `replay` are the shard's.
     """
 
     stream: str
@@ -314,3 +316,4 @@ class DeadLetter:
     is_function_error: bool = True
     log: tuple[FailedAttempt, ...] = ()
     generation: int = 0
+    replay: int = 0

@@ -51,6 +51,7 @@ def lease_of(row: Row) -> Lease:
         skips=_members(row, "skip"),
         may_have_letters=_positions(row, "dead"),
         replay=replay_of(row),
+        first_read=Checkpoint.decode(str(row["first"])) if "first" in row else None,
     )
 
 

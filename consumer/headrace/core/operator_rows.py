@@ -40,7 +40,9 @@ def seek(
     }
     if pending:
         place["pend"] = frozenset(pending)
-    gone = tuple(name for name in ("at", "from", "skip", "dead", "want", "done", "doneAt") if name not in place)
+    gone = tuple(
+        name for name in ("at", "from", "first", "skip", "dead", "want", "done", "doneAt") if name not in place
+    )
     # A parent that ends meanwhile opens the gate once; closed again behind it, nobody would open it any more.
     gate: Condition = Equals("pend", frozenset(lease.pending)) if lease.pending else Absent("pend")
     seen = (*_as_seen(lease), gate)

@@ -24,7 +24,7 @@ from headrace.core.parked_keys import ParkedKey
 from headrace.core.verdict import HANDLER_BACKOFF
 from headrace.errors import NotCalled
 from headrace.flow.persist import persist
-from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
+from headrace.flow.redrive.parts import NotYet, RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
 from headrace.model import TRIM_HORIZON, DeadLetter, Instant, ShardId
 from headrace.rows import Refused, Row
 from headrace.tasks import all_of, is_set_within, unless_stopped
@@ -212,8 +212,9 @@ class Redrive:
         """One letter; False where it stays."""
         try:
             failed = await self._called(letter)
-        except NotCalled:
+        except (NotCalled, NotYet) as why:
             one.kept_back += 1
+            one.is_unfinished = one.is_unfinished or isinstance(why, NotYet)
             return False
         if failed is None:
             await self._ask("remove_dead_letter", lambda: self._ports.letters.remove([letter]))

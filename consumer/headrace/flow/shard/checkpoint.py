@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from headrace.core import lease_rows, leases, windows
+from headrace.core import lease_rows, leases, redriven, windows
 from headrace.core.throughput import Rate
 from headrace.errors import AwsError, LeaseLost, Retryable
 from headrace.flow.persist import persist
 from headrace.flow.releases import Releases
 from headrace.flow.term import Term
-from headrace.model import Checkpoint, WorkerId
+from headrace.model import Checkpoint, Record, WorkerId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, TransactionRefused
 from headrace.tasks import is_set_within
@@ -56,6 +56,16 @@ class Checkpoints:
         self._rate = Rate(lease.throughput, ports.clock.now())
         self.turn = asyncio.Lock()
         """Of whoever writes the lease's row while the shard runs: two writes at once would be in each other's way."""
+
+    async def note_first(self, first: Record) -> None:
+        """Tell with which record the shard is read again, before the checkpoint moves. Raises LeaseLost."""
+        shard = self._term.lease.shard_id
+        request = redriven.note_first(self._stream, shard, self._me, self._term.epoch, first)
+        async with self.turn:
+            outcome = await persist("note_first", lambda: self._ports.table.apply(request), self._ports.chance)
+        if isinstance(outcome, Refused):
+            self._term.end()
+            raise LeaseLost(f"{shard}: another worker owns the lease")
 
     async def run(self, moved: asyncio.Event, interval_s: float) -> None:
         """Write the checkpoint at most `interval_s` after it could move, for ever. Raises LeaseLost."""
