@@ -182,6 +182,8 @@ class ShardRun:
                 raise LeaseLost(f"{shard}: the lease was lost") from lost
         if self._farewell.is_overdue:
             await self._term.calls_ended()
+        else:  # all is settled, though not every call may have been answered
+            await self._term.writes_ended(self._place.ports.sink)
 
     async def _until_dropped(self) -> None:
         await self._dropped.wait()
