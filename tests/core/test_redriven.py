@@ -130,7 +130,6 @@ BEGUN = read_again(100, at(200))
         (101, read_again(None, TRIM_HORIZON, AtSequence(101)), Fate.LATER),
         (100, read_again(None, TRIM_HORIZON, AtTimestamp(ARRIVED)), Fate.LATER),
         (100, read_again(None, TRIM_HORIZON, AtTimestamp(ARRIVED.replace(hour=1))), Fate.DUE),
-        (100, None, Fate.DUE),
     ],
 )
 def test_a_letter_of_before_is_written_only_where_the_replay_does_not_meet_its_record(number, lease, fate):

@@ -62,9 +62,9 @@ class Fate(Enum):
     """It was read again: its effects are written, or there is another letter."""
 
 
-def fate_of(letter: DeadLetter, lease: Lease | None) -> Fate:
+def fate_of(letter: DeadLetter, lease: Lease) -> Fate:
     """By the lease of its shard. Of an earlier reading than the last one before this one, it tells nothing."""
-    if lease is None or lease.replay <= letter.replay:
+    if lease.replay <= letter.replay:
         return Fate.DUE
     place = Checkpoint.of(letter.record)
     if lease.first_read is None:

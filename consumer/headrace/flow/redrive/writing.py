@@ -68,8 +68,8 @@ class Once:
     label: str
     clock: Clock
     chance: Callable[[], float]
-    passed: set[tuple[ShardId, Checkpoint]] = field(default_factory=set)
-    """Of records that are read again, those that the reading was seen to have passed."""
+    passed: set[tuple[int, ShardId, Checkpoint]] = field(default_factory=set)
+    """Of records that are read again, those that the reading (its first epoch) was seen to have passed."""
 
     async def is_settled(self, letter: DeadLetter) -> bool:
         """Whether an operator had its record read again since: by the lease of its shard.
@@ -77,16 +77,20 @@ class Once:
         Not before a second look, for which the letters are read once more: the one that was read may be older than that of
         the reading, and they are removed together.
         """
-        shard, place = ShardId(letter.record.shard_id), Checkpoint.of(letter.record)
+        shard = ShardId(letter.record.shard_id)
         row = await persist("read_lease", lambda: self.table.get(lease_key(self.label, shard)), self.chance)
-        match redriven.fate_of(letter, None if row is None else lease_of(row)):
+        if row is None:
+            return False
+        lease = lease_of(row)
+        passed = lease.replay, shard, Checkpoint.of(letter.record)
+        match redriven.fate_of(letter, lease):
             case Fate.DUE:
                 return False
-            case Fate.SETTLED if (shard, place) in self.passed:
+            case Fate.SETTLED if passed in self.passed:
                 self._tell("letter_found_read_again", letter.record)
                 return True
             case Fate.SETTLED:
-                self.passed.add((shard, place))
+                self.passed.add(passed)
                 raise NotYet("its shard was read again")
             case Fate.LATER:
                 raise NotYet("its shard is read again, and has not come to the record yet")
