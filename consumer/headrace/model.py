@@ -171,6 +171,11 @@ class Checkpoint:
         """The position of one record."""
         return cls(0, sequence_number, sub_sequence_number)
 
+    @classmethod
+    def of(cls, record: Record) -> Checkpoint:
+        """Its place in its shard."""
+        return cls(0, record.sequence_number, record.sub_sequence_number)
+
     def encode(self) -> str:
         """The text stored in the lease table."""
         if self.rank < 0:
@@ -232,6 +237,10 @@ class Lease:
     """The operator who paused it: its owner gives it up, and nobody takes it."""
     skips: frozenset[str] = frozenset()
     """Records, as the text of their positions, that an operator wants buried without a call."""
+    replay: int = 0
+    """The first epoch that may be held since an operator put it somewhere else; 0 where nobody did."""
+    first_read: Checkpoint | None = None
+    """Where it is read again: the first record that was found there. Those before it had been trimmed, or were not meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +297,7 @@ class DeadLetter:
     `NotJson`, `KeyParked`), `error` the class of the last error, `message` its text and `traceback` where it was raised.
     `attempts` are the failed calls of its budget, `log` the first and last ones. `request_id` is the last call's of a
     Lambda handler; `is_function_error` tells a handler that raised, crashed or ran out of time from one whose answer said
-    that the record failed. `handler` names the code that failed. `generation` is the shard's.
+    that the record failed. `handler` names the code that failed. `generation` and `replay` are the shard's.
     """
 
     stream: str
@@ -307,3 +316,4 @@ class DeadLetter:
     is_function_error: bool = True
     log: tuple[FailedAttempt, ...] = ()
     generation: int = 0
+    replay: int = 0

@@ -126,6 +126,18 @@ async def test_a_reading_that_lasts_keeps_what_it_has_read_out_of_sight(queue, s
     assert len((await sqs.receive_message("", 10, 1, 0))["Messages"]) == 10
 
 
+@pytest.mark.parametrize(("buried", "read"), [((0, 7), [0, 7]), ((7, 0), [7]), ((7, 7), [7])])
+async def test_a_letter_of_a_later_reading_of_the_shard_is_not_hidden_by_an_earlier_one(sqs, buried, read):
+    """The order in which messages come tells nothing; removed, all of the record are."""
+    for replay in buried:
+        await queue_of(sqs).bury([replace(letter(1), replay=replay)])
+    queue = queue_of(sqs)
+    letters = await everything(queue)
+    assert [each.replay for each in letters] == read
+    await queue.remove(letters[:1])
+    assert sqs.messages == {}
+
+
 async def test_a_reading_that_is_broken_off_shows_everything_again(queue, sqs):
     """`list` may show the first ten."""
     await queue.bury([letter(number) for number in range(12)])

@@ -8,7 +8,7 @@ from aws.fake_dynamo import TABLE, FakeClient
 from aws.sinks import Lease, always, names, puts, running
 
 from headrace.aws.patience import Patience
-from headrace.aws.serving_table import ServingTable, SinkRules
+from headrace.aws.serving_table import LONGEST_CALL_S, ServingTable, SinkRules
 from headrace.errors import LeaseLost, SettingsError, Throttled
 from headrace.operations import Put
 from headrace.testing.clock import LoopClock
@@ -199,3 +199,21 @@ async def test_a_table_that_cannot_be_used_is_the_users_setting_to_mend(dynamo, 
     with pytest.raises(SettingsError, match=words) as caught:
         await sink.check()
     assert (caught.value.setting, caught.value.value) == ("HEADRACE_SINK_TABLE", TABLE)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+async def test_writes_that_may_have_been_sent_twice_are_under_way_for_as_long_as_a_call_may_take(sink, dynamo, tries):
+    """The wire sends once more what met a connection that was closing, and asks for the permit each time."""
+    lease, post = Lease(), dynamo.post
+
+    async def post_again(target, body, permit):
+        for _ in range(tries - 1):
+            assert permit()
+        return await post(target, body, permit)
+
+    dynamo.post = post_again
+    loop = asyncio.get_running_loop()
+    await sink.submit(puts("a"), lease.permits)
+    began = loop.time()
+    await sink.calls_ended(lease.permits)
+    assert loop.time() - began == (LONGEST_CALL_S if tries > 1 else 0)

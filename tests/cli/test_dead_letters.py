@@ -17,7 +17,7 @@ from headrace.aws.lease_table import DynamoLeaseTable
 from headrace.aws.tables import ensure_table
 from headrace.cli import main
 from headrace.core import parked_keys
-from headrace.model import DeadLetter, FailedAttempt, Record, ShardId, WorkerId
+from headrace.model import Checkpoint, DeadLetter, FailedAttempt, Record, ShardId, WorkerId
 
 SECRET = "only with --payload"
 NUMBER = 49590338271490256608559692538361571095921575989136588000
@@ -52,7 +52,7 @@ class Case:
         await self.letters.bury(letters)
 
     async def park(self, letter):
-        place = parked_keys.position_of(letter.record)
+        place = Checkpoint.of(letter.record)
         row = parked_keys.ParkedKey(letter.record.partition_key, SHARD, place, place)
         await self.table.apply(parked_keys.park(self.name, row))
 

@@ -106,6 +106,8 @@ def letter(
         request_id="c9b8fa9f-0d71-4c6a-8c0f-3f6b2f6a7a11",
         is_function_error=False,
         log=(FailedAttempt(BURIED_AT, 100, "ValueError"), FailedAttempt(BURIED_AT, 1, "KeyError")),
+        generation=3,
+        replay=17,
     )
 
 

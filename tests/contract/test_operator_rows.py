@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from contract.lease_tables import MEMORY, MINISTACK
 
-from headrace.core import audit, lease_rows, leases, membership, operator_rows, windows
+from headrace.core import audit, lease_rows, leases, membership, operator_rows, redriven, windows
 from headrace.core.lineage import NewLease
 from headrace.model import (
     SHARD_END,
@@ -18,6 +18,7 @@ from headrace.model import (
     AtTimestamp,
     Checkpoint,
     Lease,
+    Record,
     Shard,
     ShardId,
     TrimHorizon,
@@ -70,11 +71,13 @@ async def test_a_second_seek_forgets_the_place_of_the_first(table):
     """A time and a record are never both there."""
     lease = await owned(table)
     await act(table, operator_rows.seek("stream", lease, AtTimestamp(datetime(2026, 1, 1, tzinfo=UTC)), 3.0))
+    await table.apply(redriven.note_first("stream", SHARD, ME, 2, Record(b"", "k", 6, 0.0)))
+    assert (await read(table)).first_read == Checkpoint.at(6)
     await act(table, operator_rows.seek("stream", await read(table), AtSequence(7), 3.0))
     row = await table.get(KEY)
 
     assert row["from"] == "7"
-    assert "at" not in row
+    assert not {"at", "first"} & row.keys()
 
 
 async def test_a_seek_drops_the_windows_that_belong_to_the_old_place(table):

@@ -58,7 +58,7 @@ async def test_what_follows_a_key_that_was_released_is_refused_and_makes_no_row(
     await table.apply(parked_keys.park("s", row(5)))
     await table.apply(parked_keys.release("s", row(5)))
     assert await table.apply(parked_keys.follow("s", row(5), row(9))) == Refused(None)
-    assert await table.apply(parked_keys.confirm("s", record(9))) == Refused(None)
+    assert await table.apply(parked_keys.confirm("s", record(9), 0)) == Refused(None)
     assert await rows(table) == {}
 
 
@@ -66,8 +66,8 @@ async def test_a_late_repeat_of_an_earlier_request_changes_nothing(table):
     """It was in the network while its worker went on."""
     await table.apply(parked_keys.park("s", row(5)))
     await table.apply(parked_keys.follow("s", row(5), row(9)))
-    await table.apply(parked_keys.confirm("s", record(9)))
-    for late in (parked_keys.follow("s", row(5), row(7)), parked_keys.confirm("s", record(5))):
+    await table.apply(parked_keys.confirm("s", record(9), 0))
+    for late in (parked_keys.follow("s", row(5), row(7)), parked_keys.confirm("s", record(5), 0)):
         assert isinstance(await table.apply(late), Refused)
     assert (await rows(table))["k"] == row(9, sure=at(9))
 
@@ -87,7 +87,7 @@ async def test_in_a_child_shard_nothing_is_sure_until_its_owner_says_so(table):
     await table.apply(parked_keys.park("s", parent))
     new = ParkedKey("k", child, at(9), since_s=1.5, count=2)
     assert isinstance(await table.apply(parked_keys.follow("s", parent, new)), Applied)
-    assert isinstance(await table.apply(parked_keys.confirm("s", record(5))), Refused)
+    assert isinstance(await table.apply(parked_keys.confirm("s", record(5), 0)), Refused)
     assert (await rows(table))["k"] == new
 
 
@@ -103,3 +103,20 @@ async def test_the_turn_to_redrive_is_one_redrives_and_goes_to_another_only_when
     assert isinstance(await table.apply(redrive_turn.beat("s", "a", 2)), Refused)
     assert isinstance(await table.apply(redrive_turn.end("s", "a")), Refused)
     assert isinstance(await table.apply(redrive_turn.end("s", "b")), Applied)
+
+
+async def test_what_tells_of_an_earlier_reading_of_the_shard_is_refused(table):
+    """A confirmation or a release that was on its way while the shard was put elsewhere; and so on, in a child as well."""
+    first = row(5)
+    again = first.followed_by(record(2), 4)
+    assert (again.last, again.sure) == (at(5), TRIM_HORIZON)
+    child = again.followed_by(record(9, shard=ShardId("child")), 0)
+    await table.apply(parked_keys.park("s", first))
+    assert isinstance(await table.apply(parked_keys.follow("s", first, again)), Applied)
+    for late in (parked_keys.confirm("s", record(5), 0), parked_keys.release("s", first)):
+        assert isinstance(await table.apply(late), Refused)
+    assert await rows(table) == {"k": again}
+    assert isinstance(await table.apply(parked_keys.confirm("s", record(2), 4)), Applied)
+    assert isinstance(await table.apply(parked_keys.follow("s", again, child)), Applied)
+    assert await rows(table) == {"k": child}
+    assert isinstance(await table.apply(parked_keys.release("s", child)), Applied)

@@ -13,10 +13,10 @@ from headrace.model import DeadLetter, Record, ShardId, WorkerId
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-def letter(number, key="k", *, sub=-1, shard="shardId-1", reason="Rejected", minutes=0, size=1, stream="s"):
+def letter(number, key="k", *, sub=-1, shard="shardId-1", reason="Rejected", minutes=0, size=1, stream="s", replay=0):
     record = Record(bytes(size), key, number, 0.0, shard, sub)
     buried_at = NOON + timedelta(minutes=minutes)
-    return DeadLetter(stream, record, reason, "E", "m", 1, buried_at, WorkerId("w"), 1)
+    return DeadLetter(stream, record, reason, "E", "m", 1, buried_at, WorkerId("w"), 1, replay=replay)
 
 
 def numbers(letters):
@@ -92,3 +92,11 @@ def test_within_bounds_the_first_ones_are_taken_so_that_no_key_loses_its_order(b
 def test_records_without_a_partition_key_wait_for_no_other():
     """There is no order among them."""
     assert len(gathered([letter(1, ""), letter(2, ""), letter(3, "a")]).by_key()) == 3
+
+
+@pytest.mark.parametrize("replays", [(0, 7), (7, 0)])
+def test_of_two_letters_of_a_record_that_of_the_later_reading_is_delivered(replays):
+    """A queue keeps both, and removes both at once: the earlier one must not go in its stead."""
+    twice = [letter(2, replay=replay) for replay in replays]
+    (delivered,) = gathered([letter(1), *twice, letter(3)]).by_key().values()
+    assert [(one.record.sequence_number, one.replay) for one in delivered] == [(1, 0), (2, 7), (3, 0)]

@@ -41,6 +41,9 @@ class SlowSink:
             answer.set_exception(LeaseLost("no permit"))
         return answer
 
+    async def calls_ended(self, permit: Any) -> None:
+        """Only asked here when all is answered."""
+
     def _arrive(self, answer: asyncio.Future[Any]) -> None:
         self.arrived.append((asyncio.get_running_loop().time(), self.who))
         if not answer.done():

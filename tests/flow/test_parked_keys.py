@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from dataclasses import replace
 
@@ -12,8 +13,8 @@ from headrace.core import parked_keys
 from headrace.core.batching import BatchRules
 from headrace.core.filters import compile_filters
 from headrace.flow.workplace import LaneRules, ShardRules
-from headrace.model import Record, ShardId
-from headrace.operations import Put
+from headrace.model import Checkpoint, Record, ShardId
+from headrace.operations import Condition, Put
 from headrace.ports import BatchHandler
 
 pytestmark = pytest.mark.looptime
@@ -80,7 +81,7 @@ async def test_later_records_of_a_buried_record_s_key_follow_it_in_order(way):
         assert letters(f) == expected
         assert [n for n in f.written if n % 10 == 3] == [3, 13, 23]
         assert sorted(set(f.written)) == sorted(set(range(100)) - {n for n, _ in expected})
-        last = parked_keys.position_of(f.letters.letters[-1].record)
+        last = Checkpoint.of(f.letters.letters[-1].record)
         assert (row(f).last, row(f).sure) == (last, last)
 
 
@@ -148,6 +149,31 @@ async def test_a_write_that_is_refused_parks_its_key_as_well(way):
         await f.until(lambda: all_done(f))
 
         assert letters(f) == [(3, "WriteRefused"), (13, "KeyParked"), (23, "KeyParked")]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_what_was_handled_behind_a_refused_write_of_its_key_follows_it_and_other_keys_are_written(kind):
+    """Mode `transactional`: 3 is refused while 13 waits for its transaction, and the call with 23 is under way."""
+    refused = Condition("attribute_exists(nope)")
+
+    def handle(record):
+        number = int(record.data)
+        return Put({"pk": str(number), "n": number}, condition=refused if number == 3 else None)
+
+    async def handle_later(record):
+        await asyncio.sleep(0.05)
+        return handle(record)
+
+    async with fleet() as f:
+        f.put(40)
+        rules = replace(PARKING, batch=BatchRules(30))
+        how = {"handle": handle_later, "is_async": True} if kind == "async" else {"handle": handle}
+        f.start(shard=rules, transactional=True, **how)
+        await f.until(f.last_checkpoints_reached)
+
+        assert letters(f) == [(3, "WriteRefused"), (13, "KeyParked"), (23, "KeyParked"), (33, "KeyParked")]
+        assert {item["n"] for item in f.sink.items.values()} == {n for n in range(40) if n % 10 != 3}
+        assert row(f).is_sure
 
 
 @ways

@@ -78,8 +78,8 @@ class ChunkWriter:
         counts.request_bytes += len(body)
         submissions = {line[-1].submission for line in part.values()}
         permits = {submission.permit for submission in submissions}
-        with self._under_way.request(permits):
-            answer = await self._channel.post(self._request.target, body, _permit(submissions, permits))
+        with self._under_way.request(permits, _permit(submissions, permits)) as permit:
+            answer = await self._channel.post(self._request.target, body, permit)
         answered = self._request.read(part, answer)
         if answered is ALL_DONE:
             self._settle(part)

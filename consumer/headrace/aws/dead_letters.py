@@ -148,7 +148,7 @@ def _requests(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _key(stream: str, record: Record) -> tuple[str, str]:
-    position = Checkpoint.at(record.sequence_number, record.sub_sequence_number)
+    position = Checkpoint.of(record)
     return f"{stream}#{record.shard_id}", position.encode()
 
 
@@ -195,6 +195,7 @@ def _head(letter: DeadLetter) -> Item:
         "worker": {"S": letter.worker},
         "epoch": {"N": str(letter.epoch)},
         "generation": {"N": str(letter.generation)},
+        "replay": {"N": str(letter.replay)},
         "stream_arn": {"S": letter.stream_arn},
         "handler": {"S": _cut(letter.handler)},
         "traceback": {"S": _end(letter.traceback)},
@@ -252,6 +253,7 @@ def _letter(item: Mapping[str, Any], payload: bytes) -> DeadLetter:
         worker=WorkerId(item["worker"]["S"]),
         epoch=int(item["epoch"]["N"]),
         generation=int(item["generation"]["N"]),
+        replay=int(item["replay"]["N"]) if "replay" in item else 0,
         stream_arn=_text(item, "stream_arn"),
         handler=_text(item, "handler"),
         traceback=_text(item, "traceback"),

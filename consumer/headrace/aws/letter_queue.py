@@ -62,8 +62,9 @@ class _Reading:
 class LetterQueue:
     """Implements `ports.DeadLetterStore` on a standard queue.
 
-    SQS may keep the same letter twice when a burial is repeated: `read` gives it once, and `remove` removes both. What was
-    read and is buried again is replaced. One reader at a time: what one sees, others don't.
+    SQS may keep the same letter twice when a burial is repeated: `read` gives it once, and `remove` removes both. That of a
+    later reading of the shard is given as well. What was read and is buried again is replaced. One reader at a time: what
+    one sees, others don't.
     """
 
     def __init__(self, client: Any, url: str, packer: Packer) -> None:
@@ -113,7 +114,8 @@ class LetterQueue:
         Raises Unavailable at the end where others keep messages out of sight: what was given is not all there is.
         """
         reading = _Reading()
-        given: set[UUID] = set()
+        given: dict[UUID, int] = {}
+        """By letter, the reading of the shard that it was of."""
         try:
             while messages := await self._receive():
                 reading.receipts.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
@@ -122,11 +124,11 @@ class LetterQueue:
                         continue
                     letter, identity = found.letter, self._remember(found, message)
                     if (
-                        identity not in given
+                        letter.replay > given.get(identity, -1)
                         and stream in {None, letter.stream}
                         and shard in {None, letter.record.shard_id}
                     ):
-                        given.add(identity)
+                        given[identity] = letter.replay
                         yield letter
                     await self._renew(reading)
             await self._insist_on_all_of(reading)

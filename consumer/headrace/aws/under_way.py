@@ -20,20 +20,33 @@ class UnderWay:
         self._fewer = asyncio.Event()
 
     @contextmanager
-    def request(self, permits: Iterable[Permit]) -> Iterator[None]:
-        """A request is made in the block; what it raises tells whether it was answered."""
-        held = tuple(permits)
+    def request(self, permits: Iterable[Permit], permit: Permit) -> Iterator[Permit]:
+        """A request is made in the block, with the permit that it gets; what is raised tells whether it was answered.
+
+        The permit is asked before each sending (`wire.Wire`). Where there were two, the answer is to the second, whatever
+        it says, and the first has none.
+        """
+        held, sendings, is_answered = tuple(permits), 0, True
+
+        def counted() -> bool:
+            nonlocal sendings
+            may = permit()
+            sendings += may
+            return may
+
         self._requests.update(held)
         try:
-            yield
+            yield counted
         except (LeaseLost, Throttled, Rejected, Denied, NotFound):
-            self._end(held)  # it was not sent, or was refused as a whole
-            raise
+            raise  # it was not sent, or was refused as a whole
         except BaseException:
-            asyncio.get_running_loop().call_later(self._longest_s, self._end, held)
+            is_answered = False
             raise
-        else:
-            self._end(held)
+        finally:
+            if is_answered and sendings <= 1:
+                self._end(held)
+            else:
+                asyncio.get_running_loop().call_later(self._longest_s, self._end, held)
 
     async def ended(self, permit: Permit) -> None:
         """Wait until none under this permit is left."""

@@ -143,6 +143,7 @@ def _more(letter: DeadLetter, payload: Payload) -> dict[str, Any]:
         "worker": letter.worker,
         "epoch": letter.epoch,
         "generation": letter.generation,
+        "replay": letter.replay,
     }
     match payload:
         case Inline():
@@ -214,6 +215,7 @@ class _More(msgspec.Struct, rename="camel", kw_only=True):
     worker: str
     epoch: int
     generation: int
+    replay: int = 0
     payload: str | None = None
     payload_object: str | None = None
     payload_cut: bool = False
@@ -256,6 +258,7 @@ def _letter(parsed: _Document, payload: bytes) -> DeadLetter:
         worker=WorkerId(more.worker),
         epoch=more.epoch,
         generation=more.generation,
+        replay=more.replay,
         stream_arn=batch.stream_arn,
         handler=more.handler,
         traceback=more.traceback,

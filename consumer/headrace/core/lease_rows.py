@@ -50,7 +50,14 @@ def lease_of(row: Row) -> Lease:
         paused_by=_text(row, "paused"),
         skips=_members(row, "skip"),
         may_have_letters=_positions(row, "dead"),
+        replay=replay_of(row),
+        first_read=Checkpoint.decode(str(row["first"])) if "first" in row else None,
     )
+
+
+def replay_of(row: Row) -> int:
+    """The first epoch that may be held since an operator put the shard somewhere else; 0 where nobody did."""
+    return int(_number(row, "replay"))
 
 
 def worker_of(row: Row) -> WorkerRow:

@@ -131,7 +131,11 @@ class Gathering:
         for letter in self.first.in_order():
             key = key_of(letter)
             if key not in self.staying or order_of(letter) < self.staying[key]:
-                keys.setdefault(key, []).append(letter)
+                line = keys.setdefault(key, [])
+                if line and order_of(line[-1]) == order_of(letter):  # of two readings: whoever removes one removes both
+                    line[-1] = max(line[-1], letter, key=lambda one: one.replay)
+                else:
+                    line.append(letter)
             else:
                 self.kept_back += 1
         return keys

@@ -28,13 +28,21 @@ def seek(
     """Put a shard somewhere else, with what is kept beside its checkpoint gone; a finished one is open again.
 
     `up_to_s` is the time of day (epoch seconds) up to which nothing that arrived will be missed. The place is kept as
-    where to begin, with a checkpoint that claims nothing: of what was settled before, nobody says so any more. With
-    `pending` it waits for these shards first (`reopening`): they have to be opened in the same transaction.
+    where to begin, with a checkpoint that claims nothing: of what was settled before, nobody says so any more, and what
+    stands elsewhere and is older than `replay` tells of another reading. With `pending` it waits for these shards first
+    (`reopening`): they have to be opened in the same transaction.
     """
-    place: dict[str, Value] = {"ck": TRIM_HORIZON.encode(), "upTo": round(up_to_s, 3), **start_attributes(to)}
+    place: dict[str, Value] = {
+        "ck": TRIM_HORIZON.encode(),
+        "upTo": round(up_to_s, 3),
+        "replay": lease.epoch + 1,
+        **start_attributes(to),
+    }
     if pending:
         place["pend"] = frozenset(pending)
-    gone = tuple(name for name in ("at", "from", "skip", "dead", "want", "done", "doneAt") if name not in place)
+    gone = tuple(
+        name for name in ("at", "from", "first", "skip", "dead", "want", "done", "doneAt") if name not in place
+    )
     # A parent that ends meanwhile opens the gate once; closed again behind it, nobody would open it any more.
     gate: Condition = Equals("pend", frozenset(lease.pending)) if lease.pending else Absent("pend")
     seen = (*_as_seen(lease), gate)

@@ -17,21 +17,30 @@ Whoever dies between two of these steps leaves a key that is parked, never one t
 died before it confirmed, the next owner of the shard does it; where there was nothing left to do for one, the checkpoint
 of the shard tells as much (`is_settled`).
 
+An operator may have a shard read again (`operator_rows.seek`). Then `sure` proves nothing: what it tells of was written or
+redriven into tables that may be empty by now. So a row names the reading that it is of (`replay`), and whoever finds it to be
+of an earlier one goes on as after a reshard: records that are read again follow the others of their key into the dead
+letters, those included that were written before, and a redrive waits until that is done.
+
 Records of one key in several open shards at once (explicit hash keys) have no order to keep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from headrace.core.lease_rows import replay_of
 from headrace.model import SHARD_END, TRIM_HORIZON, Checkpoint, DeadLetter, Record, ShardId
-from headrace.rows import Absent, AtMost, DeleteRow, Equals, Key, PutRow, Row, UpdateRow, Value
+from headrace.rows import Absent, AtMost, Condition, DeleteRow, Equals, Key, PutRow, Row, UpdateRow, Value
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedKey:
-    """A row. `shard` is where `last` and `sure` are; `since_s` is epoch seconds; `count` is of letters, repeats included."""
+    """A row. `shard` is where `last` and `sure` are, in the reading that began with epoch `replay` (0: the first one).
+
+    `since_s` is epoch seconds; `count` is of letters, repeats included.
+    """
 
     partition_key: str
     shard: ShardId
@@ -39,27 +48,39 @@ class ParkedKey:
     sure: Checkpoint = TRIM_HORIZON
     since_s: float = 0.0
     count: int = 0
+    replay: int = 0
 
     @property
     def is_sure(self) -> bool:
         """Whether nothing of it is on its way into the dead letters."""
         return self.sure >= self.last
 
-    def announces(self, record: Record) -> bool:
-        """Whether the row tells of this record already."""
-        return self.shard == record.shard_id and position_of(record) <= self.last
+    def announces(self, record: Record, replay: int) -> bool:
+        """Whether the row tells already of this record, as it is read now."""
+        return self._is_of(record, replay) and Checkpoint.of(record) <= self.last
 
-    def is_done_with(self, record: Record) -> bool:
-        """Whether the record needs neither a call nor a letter any more."""
-        return self.shard == record.shard_id and position_of(record) <= self.sure
+    def is_done_with(self, record: Record, replay: int) -> bool:
+        """Whether the record, as it is read now, needs neither a call nor a letter any more."""
+        return self._is_of(record, replay) and Checkpoint.of(record) <= self.sure
+
+    def followed_by(self, record: Record, replay: int) -> ParkedKey:
+        """The row once it announces this record too. In another reading of the shard it still tells of what it told."""
+        new = replace(self, last=Checkpoint.of(record), count=self.count + 1)
+        if self._is_of(record, replay):
+            return new
+        last = max(new.last, self.last) if self.shard == record.shard_id else new.last
+        return replace(new, shard=ShardId(record.shard_id), replay=replay, last=last, sure=TRIM_HORIZON)
 
     def may_redrive(self, letter: DeadLetter) -> bool:
         """Whether no worker will store the letter again. Those of other shards are from before the last reshard."""
-        return self.shard != letter.record.shard_id or self.is_done_with(letter.record)
+        return self.shard != letter.record.shard_id or Checkpoint.of(letter.record) <= self.sure
 
     def tells_of(self, letter: DeadLetter) -> bool:
         """Whether the key cannot be released before the letter is gone."""
-        return self.shard != letter.record.shard_id or self.announces(letter.record)
+        return self.shard != letter.record.shard_id or Checkpoint.of(letter.record) <= self.last
+
+    def _is_of(self, record: Record, replay: int) -> bool:
+        return self.shard == record.shard_id and self.replay == replay
 
 
 def parked_partition(stream: str) -> str:
@@ -73,11 +94,6 @@ def key_of(stream: str, partition_key: str) -> Key:
     256 characters (Kinesis, API reference of PutRecord) have at most the 1,024 bytes of a sort key (DynamoDB quotas).
     """
     return Key(parked_partition(stream), partition_key)
-
-
-def position_of(record: Record) -> Checkpoint:
-    """A record's place among the others of its key."""
-    return Checkpoint.at(record.sequence_number, record.sub_sequence_number)
 
 
 def parked(rows: Iterable[Row]) -> dict[str, ParkedKey]:
@@ -94,6 +110,7 @@ def parked_key(row: Row) -> ParkedKey:
         sure=Checkpoint.decode(str(row["sure"])),
         since_s=float(str(row["since"])),
         count=int(str(row["count"])),
+        replay=int(str(row.get("replay", 0))),
     )
 
 
@@ -108,6 +125,7 @@ def park(stream: str, new: ParkedKey) -> PutRow:
         "shard": new.shard,
         "since": round(new.since_s, 3),
         "count": new.count,
+        **_replay(new),
     }
     return PutRow(key_of(stream, new.partition_key), row, (Absent("pk"),))
 
@@ -118,15 +136,16 @@ def follow(stream: str, seen: ParkedKey, new: ParkedKey) -> UpdateRow:
     Refused without a row where the key is parked no more; with a row that tells of `new.last`, an earlier try applied.
     """
     told: dict[str, Value] = {"last": new.last.encode(), "count": new.count}
-    if new.shard != seen.shard:
-        told |= {"shard": new.shard, "sure": new.sure.encode()}
-    return UpdateRow(key_of(stream, new.partition_key), (Equals("last", seen.last.encode()),), told)
+    if (new.shard, new.replay) != (seen.shard, seen.replay):
+        told |= {"shard": new.shard, "sure": new.sure.encode(), **_replay(new)}
+    gone = () if new.replay else ("replay",)
+    return UpdateRow(key_of(stream, new.partition_key), _as_seen(seen), told, remove=gone)
 
 
-def confirm(stream: str, record: Record) -> UpdateRow:
+def confirm(stream: str, record: Record, replay: int) -> UpdateRow:
     """Everything of the key up to this record is written, stored or redriven. A later one may be on its way."""
-    sure = position_of(record).encode()
-    conditions = (Equals("shard", record.shard_id), AtMost("sure", sure))
+    sure = Checkpoint.of(record).encode()
+    conditions = (Equals("shard", record.shard_id), _read_in(replay), AtMost("sure", sure))
     return UpdateRow(key_of(stream, record.partition_key), conditions, {"sure": sure})
 
 
@@ -135,10 +154,27 @@ def confirm(stream: str, record: Record) -> UpdateRow:
 
 def release(stream: str, seen: ParkedKey) -> DeleteRow:
     """Nothing is left of the key's letters, up to `last`; refused where another one followed."""
-    return DeleteRow(key_of(stream, seen.partition_key), (Equals("last", seen.last.encode()),))
+    return DeleteRow(key_of(stream, seen.partition_key), _as_seen(seen))
 
 
 def is_settled(seen: ParkedKey, lease: Row | None) -> bool:
     """Whether the lease of its shard shows `last` done with: passed by the checkpoint, or the shard finished long ago."""
     reached = SHARD_END if lease is None else Checkpoint.decode(str(lease["ck"]))
     return reached >= seen.last
+
+
+def is_outdated(seen: ParkedKey, lease: Row | None) -> bool:
+    """Whether the lease of its shard shows that it is read again since: its letters may be stored once more."""
+    return lease is not None and replay_of(lease) != seen.replay
+
+
+def _replay(key: ParkedKey) -> dict[str, Value]:
+    return {"replay": key.replay} if key.replay else {}
+
+
+def _as_seen(seen: ParkedKey) -> tuple[Condition, ...]:
+    return Equals("last", seen.last.encode()), _read_in(seen.replay)
+
+
+def _read_in(replay: int) -> Condition:
+    return Equals("replay", replay) if replay else Absent("replay")

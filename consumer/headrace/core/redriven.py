@@ -5,16 +5,33 @@ passes the record, the next one handles it again and succeeds. So whoever writes
 or an owner, writes a row for it in the same transaction, and whoever finds the row writes nothing.
 
 The owner tells which records those are: their positions are in the lease's row before a letter of them is stored.
+
+Where an operator has the shard read again (`operator_rows.seek`), effects take place once more. So a row stands for one
+reading of the shard, and a letter tells of which one it is: `replay`, the first epoch of that reading, 0 for the first. A
+letter of an earlier reading is not redriven where the record is read again: `fate_of`. That reading writes it, or buries it
+anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum, auto
+from typing import Final, assert_never
 
 from headrace.core.leases import Progress, lease_key, owned
-from headrace.model import Checkpoint, Record, ShardId, WorkerId
+from headrace.model import (
+    AtSequence,
+    AtTimestamp,
+    Checkpoint,
+    DeadLetter,
+    Lease,
+    Record,
+    ShardId,
+    ShardStart,
+    TrimHorizon,
+    WorkerId,
+)
 from headrace.rows import Absent, AtMost, Condition, Equals, Key, UpdateRow, Value
 
 KEEP_S: Final = 60 * 86_400.0
@@ -22,20 +39,58 @@ KEEP_S: Final = 60 * 86_400.0
 are rare, and a checkpoint has long passed the record then)."""
 
 
-def redriven_key(stream: str, record: Record) -> Key:
-    """Where a record's row is."""
-    return Key(f"D#{stream}", f"{record.shard_id}#{position_of(record).encode()}")
+def redriven_key(stream: str, record: Record, replay: int) -> Key:
+    """Where a record's row is, of this reading of its shard."""
+    reading = f"#{replay}" if replay else ""
+    return Key(f"D#{stream}", f"{record.shard_id}#{Checkpoint.of(record).encode()}{reading}")
 
 
-def position_of(record: Record) -> Checkpoint:
-    """Its place in its shard."""
-    return Checkpoint.at(record.sequence_number, record.sub_sequence_number)
-
-
-def redrive(stream: str, record: Record, wall_s: float) -> UpdateRow:
+def redrive(stream: str, record: Record, replay: int, wall_s: float) -> UpdateRow:
     """The record's effects are written, once and for all."""
     told: dict[str, Value] = {"at": round(wall_s, 3), "exp": int(wall_s + KEEP_S)}
-    return UpdateRow(redriven_key(stream, record), (Absent("at"),), told)
+    return UpdateRow(redriven_key(stream, record, replay), (Absent("at"),), told)
+
+
+class Fate(Enum):
+    """What is to become of a letter that somebody redrives."""
+
+    DUE = auto()
+    """Its effects are to be written."""
+    LATER = auto()
+    """Its shard is being read again, and has not come to the record yet."""
+    SETTLED = auto()
+    """It was read again: its effects are written, or there is another letter."""
+
+
+def fate_of(letter: DeadLetter, lease: Lease) -> Fate:
+    """By the lease of its shard. Of an earlier reading than the last one before this one, it tells nothing."""
+    if lease.replay <= letter.replay:
+        return Fate.DUE
+    place = Checkpoint.of(letter.record)
+    if lease.first_read is None:
+        return Fate.DUE if _is_before(letter.record, lease.start) else Fate.LATER
+    if place < lease.first_read:
+        return Fate.DUE
+    return Fate.SETTLED if place <= lease.checkpoint else Fate.LATER
+
+
+def _is_before(record: Record, start: ShardStart) -> bool:
+    """Whether a reading that begins there certainly does not meet the record."""
+    match start:
+        case TrimHorizon():
+            return False
+        case AtTimestamp(instant):
+            return record.arrival < instant
+        case AtSequence(number):
+            return record.sequence_number < number
+        case _:
+            assert_never(start)
+
+
+def note_first(stream: str, shard: ShardId, me: WorkerId, epoch: int, first: Record) -> UpdateRow:
+    """Tell with which record the shard is read again, before the checkpoint moves."""
+    told: dict[str, Value] = {"first": Checkpoint.of(first).encode()}
+    return UpdateRow(lease_key(stream, shard), (*owned(me, epoch), Absent("done")), told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,7 @@ from headrace.model import Checkpoint, Record
 def is_skipped(record: Record, skips: frozenset[str]) -> bool:
     """Whether a record is named, or the whole aggregate that it came in."""
     whole = Checkpoint.at(record.sequence_number)
-    return (
-        whole.encode() in skips or Checkpoint.at(record.sequence_number, record.sub_sequence_number).encode() in skips
-    )
+    return whole.encode() in skips or Checkpoint.of(record).encode() in skips
 
 
 def still_ahead(skips: Iterable[str], checkpoint: Checkpoint) -> frozenset[str]:

@@ -75,7 +75,7 @@ class Term:
         await self._trust.calls_ended()
 
     async def writes_ended(self, sink: Sink) -> None:
-        """Likewise where this worker lives and goes on with the shard itself: as soon as the last write was answered."""
+        """Likewise where handlers have ended, and only writes may be under way: as soon as the last one was answered."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._trust.longest_call_s()):
                 await sink.calls_ended(self.permits)

@@ -52,7 +52,7 @@ class LetterShelf:
         """One letter. Raises what the store's `read` raises."""
         async for letter in self._read(shard):
             record = letter.record
-            if Checkpoint.at(record.sequence_number, record.sub_sequence_number) == position:
+            if Checkpoint.of(record) == position:
                 return letter
         return None
 

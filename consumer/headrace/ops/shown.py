@@ -75,7 +75,7 @@ def letter(one: DeadLetter) -> dict[str, Any]:
         "shard": record.shard_id,
         "sequence_number": str(record.sequence_number),
         "sub_sequence_number": record.sub_sequence_number,
-        "position": Checkpoint.at(record.sequence_number, record.sub_sequence_number).encode(),
+        "position": Checkpoint.of(record).encode(),
         "partition_key": record.partition_key,
         "arrived": _time(record.arrival_s),
         "buried": _time(one.buried_at.timestamp()),

@@ -166,6 +166,7 @@ class Burial:
             is_function_error=cause.is_function_error,
             log=cause.log,
             generation=self._term.lease.generation,
+            replay=self._term.lease.replay,
         )
 
     def _destination_failed(self, _error: AwsError) -> None:

@@ -3,7 +3,8 @@
 A transaction moves the checkpoint, so it takes records from the first one that is open on, and none that lies behind one
 still being handled. While it is under way the next records are handled, and go together into the next one.
 
-Where DynamoDB refuses it, the record behind the refusal goes alone, after those before it: refused alone, it is buried.
+Where DynamoDB refuses it, the record behind the refusal goes alone, after those before it: refused alone, it is buried, and
+so are the later records of its key where keys are parked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Final, TypeAlias
 
 from headrace.core.chunks import MOST_OPERATIONS, Chunk, KeyedWrites
 from headrace.core.items import ItemError
-from headrace.core.redriven import position_of
 from headrace.core.tracker import Span
 from headrace.core.write_modes import NotCarried
 from headrace.flow.delivery.burial import Cause
@@ -43,7 +43,7 @@ FITS_NONE: Final = Refusal(
 )
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Slot:
     """A record in its place: what it asks for once it is handled, or why it will be buried."""
 
@@ -119,6 +119,8 @@ class ChunkOutbox:
         """Likewise."""
         slot = self._open.pop((record.span, record.index))
         slot.record, slot.effects = record, effects
+        if record.record.partition_key in self._settlement.parked.keys:  # one before it was refused meanwhile
+            self._hold_back(slot)
         self._hold(len(effects))
         self._came.set()
 
@@ -171,8 +173,18 @@ class ChunkOutbox:
         self._let_go(len(causes))
 
     def _refuse(self, slot: Slot, refusal: Refusal) -> None:
-        self._settlement.parked.begin(slot.record.record)
+        parked, key = self._settlement.parked, slot.record.record.partition_key
+        parked.begin(slot.record.record)
         slot.cause = Cause.refused(refusal, slot.record.attempts + 1)
+        if key in parked.keys:
+            for later in islice(self._slots, self._slots.index(slot) + 1, None):
+                if later.effects is not None and later.cause is None and later.record.record.partition_key == key:
+                    self._hold_back(later)
+
+    def _hold_back(self, slot: Slot) -> None:
+        """It was handled, and has to follow an earlier record of its key into the dead letters all the same."""
+        self._settlement.parked.begin(slot.record.record)
+        slot.cause = Cause.key_parked()
 
     # --- commit --------------------------------------------------------------------------------------------------------
 
@@ -180,7 +192,7 @@ class ChunkOutbox:
         chunk = await self._cut()
         if chunk.operations:
             slots = self._slots
-            end = position_of(slots[chunk.records - 1].record.record)
+            end = Checkpoint.of(slots[chunk.records - 1].record.record)
             once = slots[0].record.record if self._may_have_letter(slots[0]) else None
             wanted = Wanted(tuple(chunk.operations.values()), chunk.records, chunk.writes, end, once)
             self._follow(await self._commits.commit(wanted, self._settlement.mark), chunk, end)
@@ -205,7 +217,7 @@ class ChunkOutbox:
         return chunk
 
     def _may_have_letter(self, slot: Slot) -> bool:
-        return bool(self._commits.dead) and position_of(slot.record.record) in self._commits.dead
+        return bool(self._commits.dead) and Checkpoint.of(slot.record.record) in self._commits.dead
 
     async def _find_keys(self, slot: Slot, effects: Sequence[Effect]) -> bool:
         try:
@@ -219,7 +231,7 @@ class ChunkOutbox:
             case Reached(position) if position == end:
                 self._settle(chunk.records)
             case Reached(position):
-                self._settle(sum(position_of(slot.record.record) <= position for slot in self._slots))
+                self._settle(sum(Checkpoint.of(slot.record.record) <= position for slot in self._slots))
             case Redriven():
                 self._settle(1)
             case OperationsRefused():

@@ -90,7 +90,8 @@ class Commits:
             progress = self._row.progress_to(wanted.end)
             rows: list[Request] = [self._standing(before).advance(progress)]
             if wanted.once is not None:
-                rows.append(redriven.redrive(self._label, wanted.once, self._ports.clock.wall().timestamp()))
+                wall_s = self._ports.clock.wall().timestamp()
+                rows.append(redriven.redrive(self._label, wanted.once, self._term.lease.replay, wall_s))
             transaction = Transaction(wanted.operations, rows, "", wanted.records, wanted.writes)
             outcome = await ask_until_answered(
                 self._transactions, transaction, self._term.insist, self._term.permits, self._ports.chance
@@ -103,7 +104,7 @@ class Commits:
 
     async def announce(self, records: Sequence[Record], before: Checkpoint) -> None:
         """Tell whoever owns the shard next that letters of these records may be stored. Raises LeaseLost."""
-        positions = frozenset(redriven.position_of(record) for record in records)
+        positions = frozenset(Checkpoint.of(record) for record in records)
 
         async def apply() -> Outcome:
             self._term.insist()

@@ -88,7 +88,7 @@ class Invoker:
     def _order_of(self, records: Sequence[Record]) -> str:
         """The place of a call's writes: that of its last record, whatever other lanes have reached."""
         if records:
-            self._last = Checkpoint.at(records[-1].sequence_number, records[-1].sub_sequence_number)
+            self._last = Checkpoint.of(records[-1])
         return order_at(self._term.lease.generation, self._last)
 
     async def _write(self, writes: Writes, order: str) -> WholeFailure | None:

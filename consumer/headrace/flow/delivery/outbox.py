@@ -85,7 +85,7 @@ class Outbox:
 
     def give_up(self, record: Waiting, cause: Cause) -> None:
         """It will be buried."""
-        position = Checkpoint.at(record.record.sequence_number, record.record.sub_sequence_number)
+        position = Checkpoint.of(record.record)
         self._to_bury.put_nowait(Order(position, next(self._orders), (record, cause)))
 
     async def run(self) -> None:

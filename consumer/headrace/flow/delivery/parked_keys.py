@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import structlog
 
 from headrace.core import parked_keys
-from headrace.core.parked_keys import ParkedKey, position_of
+from headrace.core.parked_keys import ParkedKey
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
-from headrace.model import TRIM_HORIZON, Record, ShardId
+from headrace.model import Checkpoint, Record, ShardId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, Request
 
@@ -25,14 +25,13 @@ class Held:
     row: ParkedKey | None
     newest: Record | None = None
 
-    @property
-    def is_told(self) -> bool:
+    def is_told(self, replay: int) -> bool:
         """Whether the row tells of all that is held."""
-        return self.row is not None and (self.newest is None or self.row.announces(self.newest))
+        return self.row is not None and (self.newest is None or self.row.announces(self.newest, replay))
 
     def hold(self, record: Record) -> None:
         """One more."""
-        if self.newest is None or position_of(record) > position_of(self.newest):
+        if self.newest is None or Checkpoint.of(record) > Checkpoint.of(self.newest):
             self.newest = record
 
 
@@ -50,6 +49,10 @@ class Parked:
     @property
     def _shard(self) -> ShardId:
         return self._term.lease.shard_id
+
+    @property
+    def _replay(self) -> int:
+        return self._term.lease.replay
 
     async def resume(self) -> None:
         """Find the keys that were parked before."""
@@ -84,10 +87,10 @@ class Parked:
         """Announce a record, unless its key was released meanwhile."""
         key = record.partition_key
         while (held := self.keys.get(key)) is not None:
-            if not held.is_told:  # a letter of the key is on its way: it was not released
+            if not held.is_told(self._replay):  # a letter of the key is on its way: it was not released
                 held.hold(record)
                 return True
-            if held.row is None or held.row.announces(record):
+            if held.row is None or held.row.announces(record, self._replay):
                 return True
             if not await self._follow(held, held.row, record):
                 del self.keys[key]
@@ -99,7 +102,9 @@ class Parked:
         for record in records:
             self.begin(record)
         for key in {record.partition_key for record in records}:
-            while (held := self.keys.get(key)) is not None and not held.is_told and held.newest is not None:
+            while (held := self.keys.get(key)) is not None and held.newest is not None:
+                if held.is_told(self._replay):
+                    break
                 if held.row is None:
                     await self._park(held, held.newest)
                 elif not await self._follow(held, held.row, held.newest):
@@ -108,17 +113,17 @@ class Parked:
     def is_done_with(self, record: Record) -> bool:
         """Whether the record was stored or redriven in an earlier run that did not get to its checkpoint."""
         held = self.keys.get(record.partition_key)
-        return held is not None and held.row is not None and held.row.is_done_with(record)
+        return held is not None and held.row is not None and held.row.is_done_with(record, self._replay)
 
     async def confirm(self, records: Iterable[Record]) -> None:
         """Their letters are stored, and all that came before them is written or stored. Raises LeaseLost."""
-        newest = {record.partition_key: record for record in sorted(records, key=position_of)}
+        newest = {record.partition_key: record for record in sorted(records, key=Checkpoint.of)}
         for key, record in newest.items():
             held = self.keys.get(key)
-            if held is None or held.row is None or held.row.is_done_with(record):
+            if held is None or held.row is None or held.row.is_done_with(record, self._replay):
                 continue
-            if isinstance(await self._apply(parked_keys.confirm(self._stream, record)), Applied):
-                held.row = replace(held.row, sure=position_of(record))
+            if isinstance(await self._apply(parked_keys.confirm(self._stream, record, self._replay)), Applied):
+                held.row = replace(held.row, sure=Checkpoint.of(record))
 
     # --- rows ----------------------------------------------------------------------------------------------------------
 
@@ -126,9 +131,10 @@ class Parked:
         new = ParkedKey(
             record.partition_key,
             self._shard,
-            position_of(record),
+            Checkpoint.of(record),
             since_s=self._ports.clock.wall().timestamp(),
             count=1,
+            replay=self._replay,
         )
         outcome = await self._apply(parked_keys.park(self._stream, new))
         if isinstance(outcome, Refused):
@@ -138,9 +144,7 @@ class Parked:
 
     async def _follow(self, held: Held, seen: ParkedKey, record: Record) -> bool:
         """Announce it in the row that was seen; False where there is none any more."""
-        new = replace(seen, last=position_of(record), shard=self._shard, count=seen.count + 1)
-        if new.shard != seen.shard:
-            new = replace(new, sure=TRIM_HORIZON)
+        new = seen.followed_by(record, self._replay)
         outcome = await self._apply(parked_keys.follow(self._stream, seen, new))
         if isinstance(outcome, Refused):
             held.row = None if outcome.row is None else parked_keys.parked_key(outcome.row)

@@ -8,12 +8,17 @@ from typing import Final
 
 from headrace.core import parked_keys
 from headrace.core.parked_keys import ParkedKey
+from headrace.errors import HeadraceError
 from headrace.flow.persist import persist
 from headrace.model import DeadLetter
 from headrace.ports import Clock, DeadLetterStore, LeaseTable
 
 LETTER_BYTES: Final = 128 * 2**20
 """Payload that one pass holds in memory; the rest is for the next one."""
+
+
+class NotYet(HeadraceError):  # noqa: N818 - it says what is the case, as its family does
+    """The letter is not to be delivered now; it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import structlog
@@ -25,9 +24,9 @@ from headrace.core.parked_keys import ParkedKey
 from headrace.core.verdict import HANDLER_BACKOFF
 from headrace.errors import NotCalled
 from headrace.flow.persist import persist
-from headrace.flow.redrive.parts import RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
-from headrace.model import DeadLetter, Instant
-from headrace.rows import Refused
+from headrace.flow.redrive.parts import NotYet, RedrivePorts, RedriveRules, Result, Watch, read_parked_keys
+from headrace.model import TRIM_HORIZON, DeadLetter, Instant, ShardId
+from headrace.rows import Refused, Row
 from headrace.tasks import all_of, is_set_within, unless_stopped
 
 log = structlog.get_logger(__name__)
@@ -148,15 +147,19 @@ class Redrive:
         return {key: row for key, row in rows.items() if wanted in {None, key}}
 
     async def _sure_rows(self) -> dict[str, ParkedKey]:
-        """The parked keys; where the lease of a shard shows more than a row, that counts."""
+        """The parked keys; where the lease of a shard shows another state than a row, that counts."""
         rows = await self._parked()
+        there = {shard: await self._lease(shard) for shard in sorted({row.shard for row in rows.values()})}
         for key, row in rows.items():
-            if not row.is_sure:
-                place = leases.lease_key(self._ports.label, row.shard)
-                lease = await self._ask("read_lease", partial(self._ports.table.get, place))
-                if parked_keys.is_settled(row, lease):
-                    rows[key] = replace(row, sure=row.last)
+            if parked_keys.is_settled(row, there[row.shard]):
+                rows[key] = replace(row, sure=row.last)
+            elif parked_keys.is_outdated(row, there[row.shard]):
+                rows[key] = replace(row, sure=TRIM_HORIZON)
         return rows
+
+    async def _lease(self, shard: ShardId) -> Row | None:
+        place = leases.lease_key(self._ports.label, shard)
+        return await self._ask("read_lease", lambda: self._ports.table.get(place))
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         return await persist(what, call, self._ports.chance, mendable=())
@@ -209,8 +212,9 @@ class Redrive:
         """One letter; False where it stays."""
         try:
             failed = await self._called(letter)
-        except NotCalled:
+        except (NotCalled, NotYet) as why:
             one.kept_back += 1
+            one.is_unfinished = one.is_unfinished or isinstance(why, NotYet)
             return False
         if failed is None:
             await self._ask("remove_dead_letter", lambda: self._ports.letters.remove([letter]))

@@ -50,10 +50,12 @@ class Redelivery:
     async def deliver(self, letter: DeadLetter) -> DeadLetter | None:
         """None once all its effects are durable; else the letter with what became of this attempt.
 
-        Raises NotCalled, and LeaseLost where the permit ended first.
+        Raises NotCalled, NotYet, and LeaseLost where the permit ended first.
         """
         if not self.permit():
             raise LeaseLost("this redrive has lost its turn to another one")
+        if await self.writing.is_settled(letter):
+            return None
         failed = await self._call(letter, str(uuid.uuid4()))
         return None if failed is None else self._again(letter, failed)
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, assert_never
 
 import structlog
 
 from headrace.core import redriven
 from headrace.core.chunks import Chunk
 from headrace.core.items import ItemError
+from headrace.core.lease_rows import lease_of
+from headrace.core.leases import lease_key
 from headrace.core.record_order import order_of
+from headrace.core.redriven import Fate
 from headrace.core.write_modes import NotCarried
 from headrace.errors import LeaseLost
 from headrace.flow.delivery.chunk_outbox import FITS_NONE, Keys
 from headrace.flow.delivery.commit import ask_until_answered
 from headrace.flow.persist import persist
-from headrace.model import DeadLetter, Permit, Record
+from headrace.flow.redrive.parts import NotYet
+from headrace.model import Checkpoint, DeadLetter, Permit, Record, ShardId
 from headrace.operations import Effect
 from headrace.ports import Clock, LeaseTable, Refusal, Sink, Transactions
 from headrace.transactions import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction
@@ -28,6 +32,9 @@ log = structlog.get_logger(__name__)
 class Writing(Protocol):
     """How the effects of letters are written."""
 
+    async def is_settled(self, letter: DeadLetter) -> bool:
+        """Whether nothing of it is to be written any more. Raises NotYet where that will be known later."""
+
     async def write(self, effects: Sequence[Effect], letter: DeadLetter, permit: Permit) -> Refusal | None:
         """Durable when it returns None, else why they will never be. Raises LeaseLost without the permit."""
 
@@ -37,6 +44,10 @@ class ThroughSink:
     """Implements `Writing`: what a repeat does is the sink's mode's."""
 
     sink: Sink
+
+    async def is_settled(self, letter: DeadLetter) -> bool:  # noqa: ARG002 - the port's
+        """Never: what its effects do then is the mode's as well."""
+        return False
 
     async def write(self, effects: Sequence[Effect], letter: DeadLetter, permit: Permit) -> Refusal | None:
         """See `Writing`."""
@@ -57,6 +68,34 @@ class Once:
     label: str
     clock: Clock
     chance: Callable[[], float]
+    passed: set[tuple[int, ShardId, Checkpoint]] = field(default_factory=set)
+    """Of records that are read again, those that the reading (its first epoch) was seen to have passed."""
+
+    async def is_settled(self, letter: DeadLetter) -> bool:
+        """Whether an operator had its record read again since: by the lease of its shard.
+
+        Not before a second look, for which the letters are read once more: the one that was read may be older than that of
+        the reading, and they are removed together.
+        """
+        shard = ShardId(letter.record.shard_id)
+        row = await persist("read_lease", lambda: self.table.get(lease_key(self.label, shard)), self.chance)
+        if row is None:
+            return False
+        lease = lease_of(row)
+        passed = lease.replay, shard, Checkpoint.of(letter.record)
+        match redriven.fate_of(letter, lease):
+            case Fate.DUE:
+                return False
+            case Fate.SETTLED if passed in self.passed:
+                self._tell("letter_found_read_again", letter.record)
+                return True
+            case Fate.SETTLED:
+                self.passed.add(passed)
+                raise NotYet("its shard was read again")
+            case Fate.LATER:
+                raise NotYet("its shard is read again, and has not come to the record yet")
+            case fate:
+                assert_never(fate)
 
     async def write(self, effects: Sequence[Effect], letter: DeadLetter, permit: Permit) -> Refusal | None:
         """See `Writing`."""
@@ -66,9 +105,9 @@ class Once:
                 return FITS_NONE
         except (ItemError, NotCarried) as error:
             return Refusal(str(error))
-        row = redriven.redrive(self.label, letter.record, self.clock.wall().timestamp())
+        row = redriven.redrive(self.label, letter.record, letter.replay, self.clock.wall().timestamp())
         wanted = Transaction(tuple(chunk.operations.values()), (row,), "", 1, chunk.writes)
-        return await self._settled(await self._asked(wanted, permit), letter.record)
+        return await self._settled(await self._asked(wanted, permit), letter)
 
     async def _asked(self, wanted: Transaction, permit: Permit) -> CommitOutcome:
         def insist() -> None:
@@ -77,19 +116,19 @@ class Once:
 
         return await ask_until_answered(self.transactions, wanted, insist, permit, self.chance)
 
-    async def _settled(self, outcome: CommitOutcome, record: Record) -> Refusal | None:
+    async def _settled(self, outcome: CommitOutcome, letter: DeadLetter) -> Refusal | None:
         match outcome:
             case Committed():
                 return None
             case RowRefused():
-                self._tell(record)
+                self._tell("letter_found_redriven", letter.record)
                 return None
             case OperationsRefused(reasons, why):
-                key = redriven.redriven_key(self.label, record)
+                key = redriven.redriven_key(self.label, letter.record, letter.replay)
                 if await persist("read_redriven", lambda: self.table.get(key), self.chance) is not None:
-                    self._tell(record)
+                    self._tell("letter_found_redriven", letter.record)
                     return None
                 return Refusal(next(iter(reasons.values()), why))
 
-    def _tell(self, record: Record) -> None:
-        log.info("letter_found_redriven", shard=record.shard_id, sequence_number=str(record.sequence_number))
+    def _tell(self, event: str, record: Record) -> None:
+        log.info(event, shard=record.shard_id, sequence_number=str(record.sequence_number))

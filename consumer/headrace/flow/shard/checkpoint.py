@@ -8,21 +8,21 @@ repeated until the table shows it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 import structlog
 
-from headrace.core import lease_rows, leases, windows
+from headrace.core import lease_rows, leases, redriven, windows
 from headrace.core.throughput import Rate
 from headrace.errors import AwsError, LeaseLost, Retryable
 from headrace.flow.persist import persist
 from headrace.flow.releases import Releases
 from headrace.flow.term import Term
-from headrace.model import Checkpoint, WorkerId
+from headrace.model import Checkpoint, Record, WorkerId
 from headrace.ports import Ports
-from headrace.rows import Applied, Outcome, Refused, TransactionRefused
+from headrace.rows import Applied, Outcome, Refused, Row, TransactionRefused
 from headrace.tasks import is_set_within
 
 log = structlog.get_logger(__name__)
@@ -56,6 +56,16 @@ class Checkpoints:
         self._rate = Rate(lease.throughput, ports.clock.now())
         self.turn = asyncio.Lock()
         """Of whoever writes the lease's row while the shard runs: two writes at once would be in each other's way."""
+
+    async def note_first(self, first: Record) -> None:
+        """Tell with which record the shard is read again, before the checkpoint moves. Raises LeaseLost."""
+        shard = self._term.lease.shard_id
+        request = redriven.note_first(self._stream, shard, self._me, self._term.epoch, first)
+        async with self.turn:
+            outcome = await persist("note_first", lambda: self._ports.table.apply(request), self._ports.chance)
+        if isinstance(outcome, Refused):
+            self._term.end()
+            raise LeaseLost(f"{shard}: another worker owns the lease")
 
     async def run(self, moved: asyncio.Event, interval_s: float) -> None:
         """Write the checkpoint at most `interval_s` after it could move, for ever. Raises LeaseLost."""
@@ -123,20 +133,41 @@ class Checkpoints:
 
         With `shun`, others go first: this worker got nowhere with the shard.
         """
-        progress = await self._final()
-        self._term.end()
         shard = self._term.lease.shard_id
-        request = leases.release(self._stream, shard, self._me, self._term.epoch, progress, shun=shun)
-        self._tell("released", await releases.apply(request))
+
+        async def release(progress: leases.Progress) -> Outcome:
+            return await releases.apply(
+                leases.release(self._stream, shard, self._me, self._term.epoch, progress, shun=shun)
+            )
+
+        self._tell("released", await self._leave(release))
 
     async def hand_over(self, heir: WorkerId) -> None:
         """Pass the lease on to `heir` with the final checkpoint. The term is over before the request is sent."""
+        shard = self._term.lease.shard_id
+
+        async def hand_over(progress: leases.Progress) -> Outcome:
+            request = leases.hand_over(self._stream, shard, self._me, self._term.epoch, progress, heir)
+            return await persist("hand_over", lambda: self._ports.table.apply(request), self._ports.chance)
+
+        self._tell("handed_over", await self._leave(hand_over))
+
+    async def _leave(self, write: Callable[[leases.Progress], Awaitable[Outcome]]) -> Outcome:
+        """The last write of the term, which is over before it is sent.
+
+        One before it that got no answer may have moved the checkpoint, or do so between two tries: the row that refuses
+        tells how far.
+        """
         progress = await self._final()
         self._term.end()
-        shard = self._term.lease.shard_id
-        request = leases.hand_over(self._stream, shard, self._me, self._term.epoch, progress, heir)
-        outcome = await persist("hand_over", lambda: self._ports.table.apply(request), self._ports.chance)
-        self._tell("handed_over", outcome)
+        while True:
+            outcome = await write(progress)
+            if isinstance(outcome, Applied) or not lease_rows.is_owned(outcome.row, self._me, self._term.epoch):
+                return outcome
+            moved = _caught_up(progress, outcome.row)
+            if moved == progress:
+                return outcome
+            progress = moved
 
     def _tell(self, transition: str, outcome: Outcome) -> None:
         shard = self._term.lease.shard_id
@@ -156,3 +187,12 @@ class Checkpoints:
     def _progress(self) -> leases.Progress:
         mark, up_to_s, kept = self._reached()
         return leases.Progress(mark, up_to_s, self._rate.now(self._ports.clock.now()), kept)
+
+
+def _caught_up(progress: leases.Progress, row: Row | None) -> leases.Progress:
+    """At least what the row tells."""
+    if row is None:
+        return progress
+    there = lease_rows.lease_of(row)
+    up_to_s = max(progress.up_to_s, there.up_to_s)
+    return replace(progress, reached=max(progress.reached, there.checkpoint), up_to_s=up_to_s)

@@ -24,7 +24,7 @@ from headrace.flow.shard.fetch import Fetcher
 from headrace.flow.shard.finish import Finish
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import Checkpoint, Instant, Record, ShardId, WorkerId
+from headrace.model import TRIM_HORIZON, Checkpoint, Instant, Record, ShardId, WorkerId
 from headrace.ports import ShardStatus
 from headrace.tasks import TaskGroup, is_set_within
 
@@ -51,6 +51,9 @@ class ShardRun:
         ports, lease = place.ports, term.lease
         self._tracker = Tracker(lease.checkpoint)
         self._marked = lease.checkpoint
+        self._begins_anew = lease.replay > 0 and lease.checkpoint == TRIM_HORIZON
+        self._first: Record | None = None
+        """The first record of a reading that an operator wanted, until the lease's row tells of it."""
         self._fetcher = Fetcher(term, place, self._take_in, self._at_the_tip)
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         self._parked = Parked(term, place.label, ports, is_wanted=place.rules.parks_keys)
@@ -179,6 +182,8 @@ class ShardRun:
                 raise LeaseLost(f"{shard}: the lease was lost") from lost
         if self._farewell.is_overdue:
             await self._term.calls_ended()
+        else:  # all is settled, though not every call may have been answered
+            await self._term.writes_ended(self._place.ports.sink)
 
     async def _until_dropped(self) -> None:
         await self._dropped.wait()
@@ -195,6 +200,8 @@ class ShardRun:
             self._last_progress = self._last_settled = self._place.ports.clock.now()
 
     def _take_in(self, records: list[Record]) -> None:
+        if self._begins_anew:
+            self._first, self._begins_anew = records[0], False
         self._delivery.take_in(records)
         self._update_room()
         self._wake.set()
@@ -214,6 +221,9 @@ class ShardRun:
 
     async def deliver_next(self) -> None:
         """Begin what is due, or wait until something may be."""
+        if self._first is not None:
+            await self._checkpoints.note_first(self._first)
+            self._first = None
         if await self._delivery.deliver_due(self._place.ports.clock.now(), ended=self._ended):
             self._update_room()
         else:
