@@ -295,13 +295,9 @@ def docker_compose(words: list[str]) -> None:
         if option not in {"-f", "--profile"}:
             raise Wrong(f"nobody looked at docker compose {option}")
     verb, *rest = words
-    flags = options_of("docker-compose", verb)
+    takes_options("docker-compose", [verb], rest)
     for word in rest:
-        name, _, value = word.partition("=")
-        if word.startswith("-") and flags and name not in flags:
-            raise Wrong(f"docker compose {verb} has no option {word}")
-        service = value if "=" in word else word
-        if not word.startswith("-") and service.partition("=")[0] and word.partition("=")[0] not in known:
+        if not word.startswith("-") and word.partition("=")[0] not in known:  # a service, or what --scale gives it
             raise Wrong(f"there is no service {word}")
 
 
@@ -315,15 +311,21 @@ def options_of(tool: str, *verb: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])(--?[a-z][\w-]*)", told))
 
 
+def takes_options(tool: str, verb: Sequence[str], words: Sequence[str]) -> None:
+    known = options_of(tool, *verb)
+    for word in words:
+        if known and word.startswith("-") and word.partition("=")[0] not in known:
+            raise Wrong(f"{tool} {' '.join(verb)} has no option {word}")
+
+
 def helm(words: Sequence[str], assigned: Mapping[str, str], is_whole: bool) -> None:
     match words:
         case ["lint", *_]:
             return
+        case ["rollback", _, *rest]:
+            takes_options("helm", ["rollback"], rest)
         case ["install" | "upgrade" as verb, release, chart, *rest]:
-            flags = options_of("helm", verb)
-            for word in rest:
-                if word.startswith("-") and flags and word.partition("=")[0] not in flags:
-                    raise Wrong(f"helm {verb} has no option {word}")
+            takes_options("helm", [verb], rest)
             if not (ROOT / chart / "Chart.yaml").exists():
                 raise Wrong(f"{chart} is no chart")
             rendered(release)
@@ -343,7 +345,7 @@ def rendered(release: str) -> str:
     return done.stdout
 
 
-KUBECTL = {"logs", "port-forward", "rollout", "get", "scale", "exec", "apply", "create"}
+KUBECTL = {"logs", "port-forward", "rollout", "get", "scale", "exec"}
 STANDS_FOR = re.compile(r"[A-Z][A-Z0-9_-]*")
 """A word in capitals stands for what is the reader's."""
 
@@ -352,6 +354,10 @@ def kubectl(words: Sequence[str], assigned: Mapping[str, str], is_whole: bool) -
     rest = list(words)
     while rest and rest[0] == "-n":
         rest = rest[2:]
+    if "--" in rest:
+        within = rest[rest.index("--") + 1 :]
+        check(Command(within), is_whole=is_whole)
+        rest = rest[: rest.index("--")]
     if not rest or rest[0] not in KUBECTL:
         raise Wrong(f"nobody looked at kubectl {shlex.join(words)}")
     text = rendered("readings")

@@ -11,7 +11,7 @@ import types
 import pytest
 import yaml
 
-from docs.pages import INDEX, PAGES, blocks
+from docs.pages import INDEX, PAGES, blocks, name_of
 from docs.programs import LEAST
 from headrace.handlers.loading import record_handler
 from headrace.settings import load
@@ -24,7 +24,7 @@ def pages_with(language):
     return [page for page in PAGES if any(block.language == language for block in blocks(page))]
 
 
-@pytest.mark.parametrize("page", pages_with("python"), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
 def test_python_runs_and_its_tests_pass(page, tmp_path, monkeypatch):
     """The blocks of a page in their order, as one module: what a later one uses an earlier one made."""
     monkeypatch.chdir(tmp_path)
@@ -51,7 +51,7 @@ def test_the_tutorials_mistake_is_one_and_its_mend_mends_it():
         assert (len(outcome.dead_letters), len(outcome.items)) == (letters, 1 - letters)
 
 
-@pytest.mark.parametrize("page", pages_with("toml"), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages_with("toml"), ids=name_of)
 def test_settings_are_taken(page, tmp_path):
     """Each block as a headrace.toml, completed with what every worker has to be told."""
     for block in blocks(page):
@@ -68,7 +68,7 @@ def test_settings_are_taken(page, tmp_path):
             load([], lacking, file)
 
 
-@pytest.mark.parametrize("page", [*pages_with("json"), *pages_with("yaml")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*pages_with("json"), *pages_with("yaml")], ids=name_of)
 def test_documents_can_be_read(page):
     """A comma too many is found here and not by a reader."""
     for block in blocks(page):

@@ -9,8 +9,9 @@ import re
 import shlex
 
 import pytest
+from deploy.tools import BIN
 
-from docs.pages import OTHERS, PAGES, ROOT, SHELL, SHOWN, blocks, spans
+from docs.pages import OTHERS, PAGES, ROOT, SHELL, SHOWN, blocks, name_of, spans
 from docs.programs import CHECKS, NOT_RUN, Wrong, check
 from docs.shell import Command, commands
 
@@ -37,13 +38,13 @@ def troubles(page):
                 yield f"{block.where}: {command}\n    {wrong}"
 
 
-@pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_every_command_of_a_block_is_one_that_its_program_takes(page):
     """Typed as it stands, but for what stands for the reader's own."""
     assert list(troubles(page)) == []
 
 
-@pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_a_command_that_text_mentions_exists(page):
     """Within a sentence or a table it may be short of what it needs; what it has must be right."""
     wrong = []
@@ -102,6 +103,7 @@ def mentioned(text):
         ("aws kinesis split-shard --stream-name s", "needs --new-starting-hash-key, --shard-to-split"),
         ("docker compose -f docker/compose.other.yml up", "there is no file"),
         ("docker compose up wroker", "there is no service wroker"),
+        ("kubectl exec deployment/readings-headrace -- headrace docter", "has no command 'docter'"),
         ("docker build -f docker/Dockerfile --build-arg REVISON=1 .", "takes no argument REVISON"),
         ("docker system prune", "nobody looked at"),
         ("helm install readings k8s/haedrace -f values.yaml", "is no chart"),
@@ -113,6 +115,23 @@ def mentioned(text):
 )
 def test_a_command_that_would_not_work_is_found(typed, told):
     """Otherwise the tests above prove nothing."""
+    with pytest.raises(Wrong, match=re.escape(told)):
+        check_all(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "told", "tool"),
+    [
+        ("docker compose up --biuld", "has no option --biuld", "docker-compose"),
+        ("helm rollback readings --namspace x", "has no option --namspace", "helm"),
+        ("kubectl rollout status deployment/readings-haedrace", "the chart names no deployment", "helm"),
+        ("kubectl logs -l app.kubernetes.io/instances=x", "the chart sets no label", "helm"),
+    ],
+)
+def test_a_command_that_only_a_tool_knows_to_be_wrong_is_found(typed, told, tool):
+    """Where `make deploy-tools` got it; elsewhere these options and names are not looked at."""
+    if not (BIN / tool).exists():
+        pytest.skip(f"{tool} is not here: run `make deploy-tools`")
     with pytest.raises(Wrong, match=re.escape(told)):
         check_all(typed)
 

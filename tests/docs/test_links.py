@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from docs.pages import INDEX, OTHERS, PAGES, ROOT, anchors, links, tokens
+from docs.pages import INDEX, OTHERS, PAGES, ROOT, anchors, links, name_of, tokens
 
 KINDS = ["Tutorial", "How-to", "Reference", "Explanation"]
 
 
-@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=name_of)
 def test_every_link_leads_to_a_file_and_a_heading(page):
     """Those within the repository; others are not asked."""
     wrong = []

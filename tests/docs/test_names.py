@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from docs.pages import OTHERS, PAGES, ROOT, spans
+from docs.pages import OTHERS, PAGES, ROOT, name_of, spans
 from headrace.core.tenure import LeaseTiming
 from headrace.ops.catalogue import CATALOGUE
 from headrace.settings.names import known_names
@@ -34,21 +34,21 @@ def words() -> frozenset[str]:
     return frozenset(found)
 
 
-@pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_every_setting_that_a_page_names_exists(page):
     """By its environment variable."""
     text = page.read_text()
     assert sorted(set(re.findall(r"HEADRACE_[A-Z_]*[A-Z]", text)) - ENVIRONMENT) == []
 
 
-@pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_every_metric_that_a_page_names_exists(page):
     """As Prometheus shows it."""
     named = set(re.findall(r"\bheadrace_[a-z_]+[a-z]\b", page.read_text())) - {"headrace_producer"}
     assert sorted(name for name in named if name not in METRICS and SUFFIXES.sub("", name) not in METRICS) == []
 
 
-@pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_every_file_that_a_page_names_is_there(page):
     """In the repository, or in the package that most of them stand in."""
     homes = [ROOT, ROOT / "consumer" / "headrace", ROOT / "producer"]
@@ -61,7 +61,7 @@ def test_every_file_that_a_page_names_is_there(page):
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_every_test_that_a_page_names_is_there(page):
     """`test_file.py::test_name`: what a page claims can be run."""
     wrong = []
@@ -72,7 +72,7 @@ def test_every_test_that_a_page_names_is_there(page):
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
 def test_every_name_with_underscores_is_one_in_the_sources(page):
     """Events, functions, fields: what is renamed there is found here."""
     ours = [span.text for span in spans(page) if not span.text.startswith("/")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -405,3 +406,11 @@ def test_the_page_names_every_field_that_is_taken_or_refused():
         "SelfManagedEventSource"
     }
     assert [field for field in (set(TAKES) | OTHER_SOURCES) - other_configurations if f"`{field}" not in page] == []
+
+
+def test_what_the_page_shows_of_the_table_is_what_is_printed():
+    """The block under "One command"."""
+    page = (Path(__file__).parents[2] / "docs" / "moving-from-lambda.md").read_text()
+    (shown,) = re.findall(r"```text\n(MaximumBatchingWindow.*?)```", page, re.DOTALL)
+    printed = as_table(taken(FULL, NO_CHOICES)).splitlines()
+    assert [line for line in shown.splitlines() if line not in printed] == []
