@@ -10,9 +10,10 @@ def test_every_event_that_is_logged_has_a_meaning_and_no_other_has():
     assert all(meaning.endswith(".") for meanings in events.MEANINGS.values() for meaning in meanings.values())
 
 
-def test_events_are_found_however_they_are_logged(tmp_path, monkeypatch):
+def test_events_are_found_however_they_are_logged(tmp_path):
     """Plainly, by a level that is chosen, by a name that is a constant; what only looks like one is none."""
     (tmp_path / "logs.py").write_text(
+        "log = structlog.get_logger(__name__)\n"
         'NAME: Final = "third_happened"\n'
         "def act(loud):\n"
         '    log.info("first_happened", shard=1, **more)\n'
@@ -22,8 +23,7 @@ def test_events_are_found_however_they_are_logged(tmp_path, monkeypatch):
         "    log.exception(NAME)\n"
         '    other.info("nothing_happened")\n'
     )
-    monkeypatch.setattr(events, "SOURCES", [tmp_path])
-    found = events.events()
+    found = events.events((tmp_path,))
     assert {name: (event.levels, event.fields) for name, event in found.items()} == {
         "first_happened": (["info"], ["shard", "..."]),
         "second_happened": (["error", "warning", "info"], ["error", "again"]),

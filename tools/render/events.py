@@ -3,11 +3,12 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from render import places
 
-SOURCES = [places.ROOT / "consumer" / "headrace", places.ROOT / "producer" / "headrace_producer"]
+SOURCES = (places.ROOT / "consumer" / "headrace", places.ROOT / "producer" / "headrace_producer")
 LEVELS = ("debug", "info", "warning", "error", "exception")
 
 INTRODUCTION = """\
@@ -135,10 +136,11 @@ class Event:
     fields: list[str] = field(default_factory=list)
 
 
-def events() -> dict[str, Event]:
+@cache
+def events(sources: tuple[Path, ...] = SOURCES) -> dict[str, Event]:
     """Every event that the sources log."""
     found: dict[str, Event] = {}
-    for source in SOURCES:
+    for source in sources:
         for path in sorted(source.rglob("*.py")):
             for name, levels, fields in _logged(path):
                 event = found.setdefault(name, Event())
@@ -148,7 +150,10 @@ def events() -> dict[str, Event]:
 
 
 def _logged(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    tree = ast.parse(path.read_text())
+    text = path.read_text()
+    if "structlog" not in text:
+        return
+    tree = ast.parse(text)
     texts = {
         target.id: node.value.value
         for node in ast.walk(tree)
