@@ -26,7 +26,7 @@ RATES = {"kinesis-local": 60.0, "kinesalite": 200.0, "ministack": 200.0}
 
 def main() -> int:
     """Play; the exit code."""
-    arguments = _arguments()
+    arguments = _parser().parse_args()
     order = _order(arguments)
     findings, folder = asyncio.run(play(order))
     data = report.as_data(findings, seed=order.seed, folder=str(folder))
@@ -59,7 +59,7 @@ def _order(arguments: argparse.Namespace) -> Order:
     return Order(size, arguments.seed, arguments.minutes, kinds, rolling)
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chaos", description="A fleet of real processes under seeded faults.")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long faults go on (default: 5)")
     parser.add_argument("--workers", type=int, default=4)
@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--order", choices=["before", "after"], default="before", help="of the rolling scenario")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every worker")
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
-    return parser.parse_args()
+    return parser
 
 
 def _variable(name: str) -> str:

@@ -43,7 +43,9 @@ def test_a_mapping_becomes_headrace_toml_and_a_table(capsys):
     assert Path("headrace.toml").read_text() == TOML
     assert out == ""
     assert all(any(line.startswith(field) for line in err.splitlines()) for field in FULL)
-    assert "Written to headrace.toml. Fill in handler (or set HEADRACE_HANDLER), then `headrace settings` checks" in err
+    assert (
+        "Written to headrace.toml.\nFill in handler (or set HEADRACE_HANDLER), then `headrace settings` checks" in err
+    )
     assert load([], {"HEADRACE_HANDLER": "app.handler"}).batch.size == 500
 
 

@@ -32,6 +32,20 @@ async def test_each_missing_resource_is_named_with_its_setting_and_the_mend(stag
         assert line.startswith("HEADRACE_SINK_TABLE = 'no-such-table': there is no such table. Create it")
 
 
+async def test_a_setting_that_changes_nothing_for_this_handler_is_told_in_one_line_at_the_start(stage):
+    """Threads of an async handler: the worker starts all the same, were there a stream."""
+    async with stage(shards=1) as s:
+        await refused(
+            s,
+            HEADRACE_HANDLER="slow_handler:handle",
+            HEADRACE_HANDLER_THREADS="8",
+            HEADRACE_STREAM_NAME="no-such-stream",
+        )
+        (told,) = s.processes[-1].events("setting_without_effect")
+        assert (told["level"], told["setting"]) == ("warning", "HEADRACE_HANDLER_THREADS")
+        assert told["reason"] == "plain record handlers may have threads, and the handler is an async record handler"
+
+
 async def test_a_lease_table_with_another_key_is_refused(stage):
     """The serving table given as the lease table of a second application, say."""
     async with stage(shards=1) as s:

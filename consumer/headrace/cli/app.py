@@ -160,6 +160,23 @@ def demo(
     )
 
 
+@app.command("stack")
+def local_stack(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it listens; 0: any free port.")] = 4566,
+    stream: Annotated[str, typer.Option(help="Stream to make.")] = "readings",
+    shards: Annotated[int, typer.Option(min=1, help="Shards of the stream.")] = 2,
+    table: Annotated[str, typer.Option(help="Serving table to make.")] = "readings",
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Key attribute of the table, once or twice. [pk, sk]")
+    ] = None,
+) -> None:
+    """Run a local look-alike of AWS with a stream and a table, until Ctrl-C: no Docker, no account."""
+    from headrace.cli.demo.stack import Resources  # noqa: PLC0415 - only this command needs it
+    from headrace.cli.stack import stack  # noqa: PLC0415 - likewise
+
+    raise typer.Exit(stack(Resources(stream, shards, table, tuple(key or ("pk", "sk"))), port))
+
+
 @app.command("settings", cls=SettingsCommand, context_settings=PASS_THROUGH)
 def show_settings(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
     """Show the settings in effect and where each comes from."""

@@ -90,5 +90,5 @@ def _write(text: str, output: str, *, force: bool) -> None:
 
 def _next_step(output: str, choices: Choices) -> str:
     where = "standard output" if output == STREAM else output
-    missing = "" if choices.handler else " Fill in handler (or set HEADRACE_HANDLER), then"
-    return f"\nWritten to {where}.{missing} `headrace settings` checks the file.\n"
+    missing = "" if choices.handler else "Fill in handler (or set HEADRACE_HANDLER), then "
+    return f"\nWritten to {where}.\n{missing}`headrace settings` checks the file.\n"

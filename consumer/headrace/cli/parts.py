@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from headrace.aws.channel import open_channel
 from headrace.aws.destinations import open_destination, open_store
@@ -40,6 +40,7 @@ from headrace.ports import (
 )
 from headrace.settings import Settings
 from headrace.settings.groups import SinkSettings
+from headrace.settings.without_effect import Called
 from headrace.tasks import TaskGroup
 
 if TYPE_CHECKING:
@@ -96,12 +97,23 @@ def open_dead_letter_store(clients: Clients, settings: Settings) -> AbstractAsyn
     return open_store(clients, where.destination, where.spill, settings.application)
 
 
-def check_handler(settings: Settings) -> None:
+def check_handler(settings: Settings) -> Called:
     """Import a handler that the worker itself runs: it need not be on its way to AWS to find that it cannot."""
-    if settings.handler is not None:
-        from headrace.handlers.opening import check  # noqa: PLC0415 - user code is imported only where there is some
+    if settings.handler is None:
+        return Called.MAPPING
+    from headrace.handlers.kinds import HandlerKind  # noqa: PLC0415 - user code is imported only where there is some
+    from headrace.handlers.opening import check  # noqa: PLC0415 - likewise
 
-        check(_spec(settings, ""))
+    kind, is_async = check(_spec(settings, ""))
+    match kind:
+        case HandlerKind.RECORD:
+            return Called.ASYNC_RECORD if is_async else Called.RECORD
+        case HandlerKind.BATCH:
+            return Called.ASYNC_BATCH if is_async else Called.BATCH
+        case HandlerKind.LAMBDA:
+            return Called.LAMBDA
+        case _:
+            assert_never(kind)
 
 
 @asynccontextmanager

@@ -48,6 +48,7 @@ from headrace.ops.metrics import process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
 from headrace.ports import BatchHandler, Handler, Ports
 from headrace.settings import Settings
+from headrace.settings.without_effect import without_effect
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,8 @@ class Stop(asyncio.Event):
 async def _main(settings: Settings, report_to: int | None) -> None:
     stop = Stop()
     _listen_for_signals(stop, settings.shutdown.timeout.total_seconds())
-    parts.check_handler(settings)
+    for idle in without_effect(settings, parts.check_handler(settings)):
+        log.warning("setting_without_effect", setting=idle.name.env, reason=idle.reason)
     registry = process_registry()
     clock = SystemClock()
     async with aws_clients() as clients:

@@ -104,8 +104,11 @@ async def open_handler(wanted: HandlerSpec, chance: Callable[[], float]) -> Asyn
             assert_never(kind)
 
 
-def check(wanted: HandlerSpec) -> None:
-    """Import what runs in this process, and see whether it can be called. Raises SettingsError."""
+def check(wanted: HandlerSpec) -> tuple[HandlerKind, bool]:
+    """Import what runs in this process, and see whether it can be called: its kind, and whether it is async.
+
+    Raises SettingsError.
+    """
     kind, target = _kind(wanted)
     if wanted.has_windows and kind is not HandlerKind.LAMBDA:
         problem, mend = f"is for Lambda handlers, and {wanted.spec} is a {kind} handler", "Leave it out"
@@ -115,13 +118,14 @@ def check(wanted: HandlerSpec) -> None:
         mend = "Write a record handler, which returns its writes, or choose another mode"
         raise SettingsError(MODE_SETTING, wanted.mode.value, problem, mend)
     if kind is HandlerKind.LAMBDA:
-        return
+        return kind, False
     target = target if target is not None else find(wanted.spec)
     if kind is HandlerKind.RECORD:
         record_handler(target, wanted.spec)
     else:
         batch_reader(target, wanted.spec)
     check_operations(target, wanted.spec, wanted.mode)
+    return kind, is_async_function(target)
 
 
 def _kind(wanted: HandlerSpec) -> tuple[HandlerKind, Any]:

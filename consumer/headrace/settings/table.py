@@ -35,8 +35,8 @@ size = 500
 
 and `--batch.size 500`. The command line beats the environment, the environment beats the file. The file is what
 `--config` or `HEADRACE_CONFIG` names, or `headrace.toml` in the working directory. An empty environment variable counts
-as not set. An unknown name is refused, with the nearest known one. `headrace settings` shows what is in effect and where
-it comes from.
+as not set. An unknown name is refused, with the nearest known one; a setting that changes nothing with the handler in use is
+named in a warning at the start (`setting_without_effect`). `headrace settings` shows what is in effect and where it comes from.
 
 Durations are written `500ms`, `10s`, `5m`, `1h`, `1d` or ISO 8601 (`PT10S`); sizes `64MiB`. Region, credentials and
 endpoints are botocore's own (`AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL_KINESIS`, ...) and never settings here.

@@ -20,6 +20,7 @@ from typing import Any, Final
 import headrace
 from headrace.aws.session import aws_clients, translated
 from headrace.cli.demo.children import Child, Children
+from headrace.errors import SettingsError
 
 PACKAGES: Final = ("ministack==1.5.33", "cbor2>=5.6")
 """As in tools/emulators: this version was probed call by call."""
@@ -33,8 +34,18 @@ REGION: Final = "us-east-1"
 START_S: Final = 60.0
 LOOK_S: Final = 0.1
 
-STREAM: Final = "orders"
-TABLE: Final = "order-items"
+SERVICES: Final = "kinesis,dynamodb,sqs,sns,s3"
+"""What headrace may use; one that nobody uses costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The stream, and the serving table with the names of its key attributes, which are texts."""
+
+    stream: str
+    shards: int
+    table: str
+    key: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +56,17 @@ class Stack:
     endpoint: str
 
 
-async def start_stack(children: Children, folder: Path) -> Stack:
-    """Start MiniStack, installed first if need be, and wait for its first answer. Raises DemoError."""
+async def start_stack(children: Children, folder: Path, port: int = 0) -> Stack:
+    """Start MiniStack at this port (0: any free one), installed first if need be, and wait for its first answer.
+
+    Raises DemoError, and SettingsError where another process listens on the port.
+    """
+    port = _checked(port) if port else free_port()
     program = await _program(children)
-    port = free_port()
     settings = {
         "BIND_HOST": LOOPBACK,
         "GATEWAY_PORT": str(port),
-        "SERVICES": "kinesis,dynamodb",
+        "SERVICES": SERVICES,
         "LOG_LEVEL": "WARNING",
         "STATE_DIR": str(folder / "stack"),
     }
@@ -116,20 +130,36 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def _checked(port: int) -> int:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that ended a moment ago is no hindrance
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError as error:
+            mend = "Name another, or 0 for any free one"
+            raise SettingsError("--port", port, f"cannot be listened on: {error.strerror}", mend) from error
+    return port
+
+
 def environment_for(stack: Stack, folder: Path) -> dict[str, str]:
     """What every process of the demo gets: this stack, and nothing of the user's own AWS or headrace settings."""
+    way = way_to(stack, folder)
+    return {**_plain_environment(), **way, "HEADRACE_CONFIG": way["AWS_CONFIG_FILE"]}
+
+
+def way_to(stack: Stack, folder: Path) -> dict[str, str]:
+    """The variables by which botocore's chain finds this stack and nothing else; an empty file in `folder` is one's files."""
     nothing = folder / "empty"
     nothing.touch()
     return {
-        **_plain_environment(),
         "AWS_ENDPOINT_URL": stack.endpoint,
+        "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": ACCOUNT,
-        "AWS_SECRET_ACCESS_KEY": "demo",
+        "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(nothing),
         "AWS_SHARED_CREDENTIALS_FILE": str(nothing),
-        "HEADRACE_CONFIG": str(nothing),
         "NO_PROXY": LOOPBACK,
     }
 
@@ -151,15 +181,17 @@ def in_environment(environment: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-async def make_stream_and_table(shards: int) -> None:
-    """The two things that headrace never makes itself."""
-    key: Any = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-    types: Any = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
+async def make_resources(wanted: Resources) -> None:
+    """The two things that headrace never makes itself. Raises AwsError."""
+    key: Any = [
+        {"AttributeName": name, "KeyType": kind} for name, kind in zip(wanted.key, ("HASH", "RANGE"), strict=False)
+    ]
+    types: Any = [{"AttributeName": name, "AttributeType": "S"} for name in wanted.key]
     async with aws_clients() as clients:
         with translated("kinesis", "CreateStream"):
-            await clients.kinesis.create_stream(StreamName=STREAM, ShardCount=shards)
-            await clients.kinesis.get_waiter("stream_exists").wait(StreamName=STREAM)
+            await clients.kinesis.create_stream(StreamName=wanted.stream, ShardCount=wanted.shards)
+            await clients.kinesis.get_waiter("stream_exists").wait(StreamName=wanted.stream)
         with translated("dynamodb", "CreateTable"):
             await clients.dynamodb.create_table(
-                TableName=TABLE, KeySchema=key, AttributeDefinitions=types, BillingMode="PAY_PER_REQUEST"
+                TableName=wanted.table, KeySchema=key, AttributeDefinitions=types, BillingMode="PAY_PER_REQUEST"
             )

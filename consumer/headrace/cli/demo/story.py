@@ -20,13 +20,12 @@ from headrace.cli.demo.children import Child, Children
 from headrace.cli.demo.stack import (
     ACCOUNT,
     REGION,
-    STREAM,
-    TABLE,
+    Resources,
     Stack,
     environment_for,
     free_port,
     in_environment,
-    make_stream_and_table,
+    make_resources,
     start_stack,
 )
 from headrace.cli.demo.watch import ANSWER_S, Figures, LedgerCount, is_ready, look, screen
@@ -36,6 +35,9 @@ from headrace.core.verification import Design, Report
 from headrace.settings import load
 
 APPLICATION: Final = "demo"
+STREAM: Final = "orders"
+TABLE: Final = "order-items"
+KEY: Final = ("pk", "sk")
 
 READY_S: Final = 60.0
 """For a worker to register, on a machine that is busy with other things; usually two seconds."""
@@ -136,7 +138,7 @@ async def _tell(plan: Plan, folder: Path, children: Children) -> tuple[Stack, Re
     _say("Starting the local stack: Kinesis and DynamoDB look-alikes on this machine...")
     stack = await start_stack(children, folder)
     with in_environment(environment := environment_for(stack, folder)):
-        await make_stream_and_table(plan.shards)
+        await make_resources(Resources(STREAM, plan.shards, TABLE, KEY))
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as http:
             _say(f"Starting the workers: {plan.workers}, for {plan.shards} shards...")
             fleet = await _start_fleet(children, http, plan, environment)

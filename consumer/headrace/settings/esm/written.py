@@ -16,6 +16,10 @@ _WIDTH: Final = 110
 _SHOWN: Final = 60
 """Most characters of a value in the table."""
 
+_COLUMNS: Final = 100
+_INDENT: Final = 32
+"""Of a line of the table, and of them for the field's name: all but one are shorter."""
+
 _UUID: Final = re.compile(r"[0-9a-fA-F-]{36}")
 
 _HEAD: Final = """\
@@ -93,14 +97,37 @@ def _string(text: str) -> str:
 
 
 def as_table(lines: Sequence[Line]) -> str:
-    """Field, value, setting and remark, for a person."""
-    rows = [("field", "value", "setting", "remark"), *(_row(line) for line in lines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "".join("  ".join([*(row[n].ljust(widths[n]) for n in range(3)), row[3]]).rstrip() + "\n" for row in rows)
+    """What became of each field, for a person: field and value, then setting and remark, within the columns of a terminal."""
+    grouped = groupby(lines, key=lambda line: (line.field, line.value))
+    return "".join(f"{row}\n" for (field, value), group in grouped for row in _rows(field, value, list(group)))
 
 
-def _row(line: Line) -> tuple[str, str, str, str]:
-    return line.field, _shown(line.value), " ".join(_setting(line)), line.remark
+def _rows(field: str, value: object, lines: Sequence[Line]) -> Iterator[str]:
+    shown = list(_told(_shown(value), lines))
+    if len(field) >= _INDENT:
+        yield field
+        field = ""
+    for row in shown:
+        yield f"{field:{_INDENT}}{row}".rstrip()
+        field = ""
+
+
+def _told(value: str, lines: Sequence[Line]) -> Iterator[str]:
+    """On one line where value and setting have room together."""
+    becomes = [f"-> {' '.join(_setting(line))}" for line in lines]
+    if len(lines) == 1 and len(joined := f"{value} {becomes[0]}") <= _COLUMNS - _INDENT:
+        becomes[0] = joined
+    else:
+        yield from _wrapped(value)
+    for text, line in zip(becomes, lines, strict=True):
+        yield from _wrapped(text)
+        yield from _wrapped(line.remark, "   ")
+
+
+def _wrapped(text: str, before: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, _COLUMNS - _INDENT, initial_indent=before, subsequent_indent="   ", break_on_hyphens=False
+    )
 
 
 def _setting(line: Line) -> Iterator[str]:
@@ -117,9 +144,10 @@ def _on_one_line(value: Toml) -> str:
 
 def _shown(value: object) -> str:
     """A value of the document on one line, cut in the middle where it is long; `-` where there is none."""
-    return (
-        "-" if value is None else _short(value if isinstance(value, str) and value.isprintable() else json.dumps(value))
-    )
+    if value is None:
+        return "-"
+    is_plain = isinstance(value, str) and value.isprintable() and value.strip()
+    return _short(str(value) if is_plain else json.dumps(value))
 
 
 def _short(text: str) -> str:
