@@ -29,7 +29,7 @@ emulators: $(UV) ## local AWS look-alikes for demo and tests, in an environment 
 deploy-tools: $(UV) ## helm, promtool, hadolint, docker-compose and schemas, for the tests of what is deployed
 	python3 tools/deploy/install.py
 
-render: $(STAMP) deploy-tools ## what follows from something else: boards, alerts, events, the chart's schema and README, manifests
+render: $(STAMP) deploy-tools ## what follows from something else: boards, alerts, the chart's schema and README, manifests
 	PYTHONPATH=tools $(BIN)/python -m render
 
 demo: $(STAMP) emulators ## two workers on a local stack, 40,000 records, and a proof that nothing was lost

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from render import alerts, boards, chart_readme, chart_schema, events, manifests, places
+from render import alerts, boards, chart_readme, chart_schema, manifests, places
 
 
 def rendered() -> dict[Path, str]:
@@ -13,7 +13,6 @@ def rendered() -> dict[Path, str]:
         places.ROOT / "docker" / "prometheus" / "alerts.yml": alerts.filled(),
         places.CHART / "values.schema.json": json.dumps(chart_schema.schema(), indent=2) + "\n",
         places.CHART / "README.md": chart_readme.markdown(),
-        places.ROOT / "docs" / "events.md": events.markdown(),
     }
     for name, board in boards.boards().items():
         files[places.BOARDS / f"{name}.json"] = json.dumps(board, indent=2) + "\n"
