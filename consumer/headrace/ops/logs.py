@@ -40,12 +40,14 @@ _CHATTY: Final = ("aiobotocore", "aiohttp", "asyncio", "botocore", "urllib3")
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     """Set up logging of the process, once. `form` is json, console or auto (console on a terminal); standard output."""
     out = stream or sys.stdout
+    from headrace.ops.repeats import Repeats, bound_logger  # noqa: PLC0415 - it imports structlog: see above
+
     console = form == "console" or (form == "auto" and out.isatty())
     shared = _shared_steps()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=bound_logger(level, Repeats(level)),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
