@@ -253,6 +253,31 @@ def test_workers_reach_each_other_where_traffic_is_limited():
     assert policy["egress"][-1]["ports"][0]["port"] == 5432
 
 
+def test_traces_go_to_the_collector_that_is_named_and_may_get_there():
+    """One value: the worker traces, says which pod it is, and the network lets it out."""
+    (container,) = pod("everything")["containers"]
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    assert environment["HEADRACE_TRACES_ENABLED"] == "true"
+    assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring.svc:4318"
+    assert environment["OTEL_RESOURCE_ATTRIBUTES"] == (
+        "k8s.namespace.name=streams,k8s.deployment.name=readings-headrace,k8s.pod.name=$(POD_NAME)"
+    )
+    names = [one["name"] for one in container["env"]]
+    assert names.index("POD_NAME") < names.index("OTEL_RESOURCE_ATTRIBUTES"), "it is filled in only behind it"
+    (container,) = pod("minimal")["containers"]
+    assert not [one["name"] for one in container["env"] if "OTEL" in one["name"] or "TRACES" in one["name"]]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [("http://collector:4318", 4318), ("https://otlp.example.com", 443), ("http://collector/base", 80)],
+)
+def test_the_network_policy_lets_traces_out_by_the_port_of_the_collector(endpoint, port):
+    """And no other."""
+    policy = only("everything", "NetworkPolicy", "--set", f"traces.endpoint={endpoint}")["spec"]
+    assert {"ports": [{"port": port, "protocol": "TCP"}]} in policy["egress"]
+
+
 def test_every_value_is_explained():
     """The README is made from the comments."""
     explained = {path for path, _, _ in chart_readme.values()}

@@ -39,7 +39,9 @@ from botocore.parsers import ResponseParserError
 
 import headrace
 from headrace.aws.error_codes import family
+from headrace.aws.request_hooks import TracedCalls
 from headrace.errors import AwsError, Denied, Rejected, SettingsError, Unavailable
+from headrace.traces import Traces
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -90,15 +92,15 @@ class Clients:
 
 
 @asynccontextmanager
-async def aws_clients() -> AsyncIterator[Clients]:
-    """Open the clients for as long as the context lasts.
+async def aws_clients(traces: Traces | None = None) -> AsyncIterator[Clients]:
+    """Open the clients for as long as the context lasts; their calls are parts of `traces`.
 
     botocore alone knows AWS_DEFAULT_REGION only; AWS_REGION, which every other SDK reads, is taken where that is unset.
     Raises SettingsError without a usable region, profile, endpoint or pair of keys.
     """
     async with AsyncExitStack() as stack:
         with _settings_of_botocore():
-            clients = await _open(stack)
+            clients = await _open(stack, traces)
         yield clients
 
 
@@ -132,8 +134,10 @@ async def open_client(
         yield opened
 
 
-async def _open(stack: AsyncExitStack) -> Clients:
+async def _open(stack: AsyncExitStack, traces: Traces | None) -> Clients:
     session = get_session()
+    if traces is not None:
+        TracedCalls(traces).attach(session)
     session.set_config_variable("region", session.get_config_variable("region") or os.environ.get("AWS_REGION"))
     ordinary = _config(READ_S, TRIES)
     return Clients(

@@ -41,6 +41,7 @@ from headrace.ports import (
 from headrace.settings import Settings
 from headrace.settings.groups import SinkSettings
 from headrace.tasks import TaskGroup
+from headrace.traces import Traces
 
 if TYPE_CHECKING:
     from headrace.handlers.opening import HandlerSpec
@@ -164,7 +165,9 @@ WHOLE_ITEMS: Final = frozenset({WriteMode.PUT, WriteMode.TRANSACTIONAL})
 
 
 @asynccontextmanager
-async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) -> AsyncIterator[Sink]:
+async def open_sink(
+    clients: Clients, settings: Settings, clock: SystemClock, traces: Traces | None = None
+) -> AsyncIterator[Sink]:
     """The sink with its writers running; they end after everything that submits to it."""
     if settings.sink.table is None or is_transactional(settings):
         yield NoTable()
@@ -175,7 +178,9 @@ async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) ->
         TaskGroup() as tasks,
     ):
         rules, patience = sink_rules(settings.sink), Patience(clock, CHANCE)
-        sink = ServingTable(channel, clients.dynamodb, rules, patience, depth=depth, longest_call_s=timeout_s)
+        sink = ServingTable(
+            channel, clients.dynamodb, rules, patience, depth=depth, longest_call_s=timeout_s, traces=traces
+        )
         await sink.check()
         writing = tasks.create_task(sink.run(), name="sink")
         yield sink
