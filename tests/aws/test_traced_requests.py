@@ -11,6 +11,7 @@ from aws.test_clients import KEYS, REGION, environment
 from opentelemetry.trace import SpanKind, StatusCode
 from spans import Recorded
 
+from headrace.aws.request_hooks import TracedCalls
 from headrace.aws.session import aws_clients
 from headrace.errors import Throttled
 
@@ -62,7 +63,7 @@ async def test_a_call_of_an_ordinary_client_is_a_part_of_the_trace_that_it_is_ma
     recorded = Recorded()
     async with scripted_server(good(), good(), bad("ValidationException")) as server:
         with environment(**KEYS, **REGION, AWS_ENDPOINT_URL=server.url):
-            async with aws_clients(recorded.traces) as clients:
+            async with aws_clients(TracedCalls(recorded.traces)) as clients:
                 await clients.leases.list_tables()
                 with recorded.traces.batch([]) as batch:
                     await clients.leases.list_tables()
@@ -81,7 +82,7 @@ async def test_a_call_without_an_answer_ends_as_a_failure():
     """A span that stays open would never be seen."""
     recorded = Recorded()
     with environment(**KEYS, **REGION, AWS_ENDPOINT_URL="http://127.0.0.1:9"):
-        async with aws_clients(recorded.traces) as clients:
+        async with aws_clients(TracedCalls(recorded.traces)) as clients:
             with recorded.traces.batch([]), pytest.raises(OSError, match="connect"):
                 await _refused(clients)
     (call,) = recorded.named("dynamodb.ListTables")

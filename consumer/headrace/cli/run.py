@@ -21,6 +21,7 @@ import headrace
 from headrace.aws.batch_write import MOST_WRITES
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
+from headrace.aws.request_hooks import CallHooks, TimedCalls, TracedCalls
 from headrace.aws.session import aws_clients
 from headrace.cli import parts, screen
 from headrace.cli.child import ORPHANED, stop_with_parent
@@ -47,6 +48,7 @@ from headrace.ops.endpoints import Answers, serve
 from headrace.ops.fleet_gauges import FleetGauges
 from headrace.ops.metrics import process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
+from headrace.ops.request_times import RequestTimes
 from headrace.ports import BatchHandler, Handler, Ports
 from headrace.settings import Settings
 from headrace.traces import Traces
@@ -97,14 +99,18 @@ async def _main(settings: Settings, report_to: int | None, traces: Traces | None
     parts.check_handler(settings)
     registry = process_registry()
     clock = SystemClock()
-    async with aws_clients(traces) as clients:
+    times = RequestTimes(registry, settings.stream.label)
+    hooks: list[CallHooks] = [TimedCalls(times.took, clock)]
+    if traces is not None:
+        hooks.append(TracedCalls(traces))
+    async with aws_clients(*hooks) as clients:
         stream = KinesisStream(clients.kinesis, settings.stream.name)
         description = await parts.describe_stream(stream, settings)
         await parts.ensure_tables(clients, settings)
         async with (
             parts.open_handler(clients, settings, description) as handler,
-            parts.open_sink(clients, settings, clock, traces) as sink,
-            parts.open_transactions(clients, settings, clock) as transactions,
+            parts.open_sink(clients, settings, clock, times.took, traces) as sink,
+            parts.open_transactions(clients, settings, clock, times.took) as transactions,
             parts.open_dead_letters(clients, settings) as dead_letters,
             open_nudges() as nudges,
             open_fan_out(clients, settings, stream, description.arn) as fan_out,
