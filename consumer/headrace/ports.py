@@ -30,6 +30,7 @@ from headrace.model import (
 )
 from headrace.operations import Effect
 from headrace.rows import Key, Outcome, Request, Row, TransactionOutcome, UpdateRow
+from headrace.traces import Traces
 from headrace.transactions import CommitOutcome, Transaction
 
 
@@ -340,3 +341,5 @@ class Ports:
     """None: shards are polled."""
     transactions: Transactions | None = None
     """Takes the sink's place where results and checkpoint go together."""
+    traces: Traces | None = None
+    """None: nothing is traced."""

@@ -12,14 +12,20 @@ from headrace.aws.patience import Patience
 from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.operations import Put
 from headrace.testing.clock import LoopClock
+from headrace.traces import Traces
 
 
 @asynccontextmanager
 async def running(
-    dynamo: FakeDynamo, client: FakeClient, *, depth: int = 16, unit: Callable[[], float] = lambda: 0.5
+    dynamo: FakeDynamo,
+    client: FakeClient,
+    *,
+    depth: int = 16,
+    unit: Callable[[], float] = lambda: 0.5,
+    traces: Traces | None = None,
 ) -> AsyncIterator[ServingTable]:
     """A checked sink whose writers run for as long as the context lasts."""
-    sink = ServingTable(dynamo, client, SinkRules(TABLE), Patience(LoopClock(), unit), depth=depth)
+    sink = ServingTable(dynamo, client, SinkRules(TABLE), Patience(LoopClock(), unit), depth=depth, traces=traces)
     await sink.check()
     task = asyncio.create_task(sink.run())
     await asyncio.sleep(0)

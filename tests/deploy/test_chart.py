@@ -10,6 +10,7 @@ from render import chart_readme, chart_schema
 from deploy import crds
 from deploy.expressions import troubles
 from deploy.tools import ROOT, accepted, run
+from headrace.cli.operate_app import operators
 from headrace.settings import load
 from headrace.settings.names import known_names
 from headrace.settings.table import settings_table
@@ -75,7 +76,7 @@ def test_the_operators_accept_what_is_made_for_them():
 
 def test_the_least_makes_no_more_than_needs_no_operator():
     """Everything else is switched on by who has it."""
-    kinds = {one["kind"] for one in objects("minimal")}
+    kinds = {one["kind"] for one in objects("minimal", "--skip-tests")}
     assert kinds == {"Deployment", "ConfigMap", "ServiceAccount", "PodDisruptionBudget"}
 
 
@@ -251,6 +252,58 @@ def test_workers_reach_each_other_where_traffic_is_limited():
     assert workers in policy["ingress"][0]["from"]
     assert [workers] == policy["egress"][0]["to"]
     assert policy["egress"][-1]["ports"][0]["port"] == 5432
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_helm_test_runs_the_doctor_as_the_workers_are_run(name):
+    """Their image, identity and settings, and no label that makes it one of them."""
+    doctor, (worker,) = only(name, "Pod"), pod(name)["containers"]
+    assert doctor["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    spec, (container,) = doctor["spec"], doctor["spec"]["containers"]
+    assert container["args"] == ["doctor"]
+    assert "doctor" in {command.callback.__name__ for command in operators.registered_commands if command.callback}
+    for key in ("image", "envFrom", "securityContext"):
+        assert container[key] == worker[key], key
+    for key in ("serviceAccountName", "automountServiceAccountToken", "enableServiceLinks", "securityContext"):
+        assert spec[key] == pod(name)[key], key
+    own = {"HEADRACE_OPS_ADDRESS", "HEADRACE_LEASE_DEPLOYMENT", "HEADRACE_TRACES_ENABLED", "POD_NAME"}
+    shared = [one for one in worker["env"] if one["name"] not in own and not one["name"].startswith("OTEL_")]
+    assert container.get("env", []) == shared
+    selector = only(name, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert not selector.items() <= doctor["metadata"]["labels"].items()
+
+
+def test_the_doctor_may_ask_the_workers_where_traffic_is_limited():
+    """It asks each for its version and its clock."""
+    (rule,) = only("everything", "NetworkPolicy")["spec"]["ingress"]
+    labels = only("everything", "Pod")["metadata"]["labels"]
+    allowed = [one["podSelector"]["matchLabels"] for one in rule["from"] if "podSelector" in one]
+    assert any(match.items() <= labels.items() for match in allowed)
+
+
+def test_traces_go_to_the_collector_that_is_named_and_may_get_there():
+    """One value: the worker traces, says which pod it is, and the network lets it out."""
+    (container,) = pod("everything")["containers"]
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    assert environment["HEADRACE_TRACES_ENABLED"] == "true"
+    assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring.svc:4318"
+    assert environment["OTEL_RESOURCE_ATTRIBUTES"] == (
+        "k8s.namespace.name=streams,k8s.deployment.name=readings-headrace,k8s.pod.name=$(POD_NAME)"
+    )
+    names = [one["name"] for one in container["env"]]
+    assert names.index("POD_NAME") < names.index("OTEL_RESOURCE_ATTRIBUTES"), "it is filled in only behind it"
+    (container,) = pod("minimal")["containers"]
+    assert not [one["name"] for one in container["env"] if "OTEL" in one["name"] or "TRACES" in one["name"]]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [("http://collector:4318", 4318), ("https://otlp.example.com", 443), ("http://collector/base", 80)],
+)
+def test_the_network_policy_lets_traces_out_by_the_port_of_the_collector(endpoint, port):
+    """And no other."""
+    policy = only("everything", "NetworkPolicy", "--set", f"traces.endpoint={endpoint}")["spec"]
+    assert {"ports": [{"port": port, "protocol": "TCP"}]} in policy["egress"]
 
 
 def test_every_value_is_explained():

@@ -95,6 +95,15 @@ def test_the_port_is_the_same_for_worker_image_and_prometheus():
     assert all(text.startswith("127.0.0.1:") for text in published), "nothing is offered to the network"
 
 
+def test_traces_are_off_until_asked_for_and_go_to_the_jaeger_of_the_profile():
+    """By its name and port within the network of the file."""
+    environment = compose.environment("worker")
+    assert load([], environment).traces.enabled is False
+    host, _, port = environment["OTEL_EXPORTER_OTLP_ENDPOINT"].removeprefix("http://").partition(":")
+    assert SERVICES[host]["profiles"] == ["traces"]
+    assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
+
+
 def test_a_worker_has_more_time_to_stop_than_it_takes():
     """Docker kills after the grace period."""
     settings = load([], compose.environment("worker"))

@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import cache
@@ -25,6 +26,7 @@ import yaml
 from botocore import xform_name
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from deploy import compose, tools
+from opentelemetry.sdk import environment_variables
 
 from docs.pages import ROOT, blocks
 from docs.shell import SUBSTITUTED, Command, commands
@@ -44,6 +46,7 @@ NOT_RUN = {
     "helm": "needs a cluster: the chart is rendered with the page's own values",
     "kubectl": "needs a cluster: verbs are listed, names and labels have to be in what the chart renders",
     "openssl": "is not ours: it makes a token",
+    "pip": "needs headrace on an index: the extra that it names has to be one",
     "uv": "is not ours: the Makefile calls it",
 }
 """Programs that no test runs, why, and what is looked at instead."""
@@ -78,15 +81,22 @@ def check(command: Command, *, is_whole: bool = True) -> None:
 
 
 def check_variables(assigned: Mapping[str, str]) -> None:
-    """Settings with values that are taken, variables of botocore's chain, and those of docker-compose.yml."""
+    """Settings with values that are taken, variables of botocore and OpenTelemetry, and those of docker-compose.yml."""
     ours = {name: value for name, value in assigned.items() if name.startswith("HEADRACE_")}
     try:
         load([], LEAST | ours)
     except Exception as error:
         raise Wrong(str(error)) from error
     for name in assigned.keys() - ours.keys():
-        if name not in {*botocores(), *composes()} and not name.islower():
+        if name not in {*botocores(), *composes(), *opentelemetrys()} and not name.islower():
             raise Wrong(f"{name} is no variable that anybody reads")
+
+
+@cache
+def opentelemetrys() -> set[str]:
+    return {
+        value for value in vars(environment_variables).values() if isinstance(value, str) and value.startswith("OTEL_")
+    }
 
 
 @cache
@@ -390,6 +400,14 @@ def curl(words: Sequence[str], assigned: Mapping[str, str], is_whole: bool) -> N
         raise Wrong(f"no worker serves {url}")
 
 
+def pip(words: Sequence[str], assigned: Mapping[str, str], is_whole: bool) -> None:
+    """`pip install 'headrace[EXTRA]'`: there is such an extra."""
+    extra = re.fullmatch(r"headrace\[(\w+)\]", words[-1])
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    if words[:-1] != ["install"] or extra is None or extra[1] not in extras:
+        raise Wrong(f"headrace has the extras {', '.join(extras)}")
+
+
 def unasked(words: Sequence[str], assigned: Mapping[str, str], is_whole: bool) -> None:
     """Not ours: see NOT_RUN."""
 
@@ -410,5 +428,6 @@ CHECKS: dict[str, Check] = {
     "helm": helm,
     "kubectl": kubectl,
     "openssl": unasked,
+    "pip": pip,
     "uv": unasked,
 }

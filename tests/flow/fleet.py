@@ -32,6 +32,7 @@ from headrace.testing.observer import RecordingObserver
 from headrace.testing.sink import MemorySink
 from headrace.testing.stream import MemoryStream
 from headrace.testing.transactions import MemoryTransactions
+from headrace.traces import Traces
 from headrace.transactions import CommitOutcome, Transaction
 
 TIMING = LeaseTiming.derived(10.0)
@@ -136,6 +137,7 @@ class Fleet:
         is_async: bool = False,
         handle_batch: BatchHandler | None = None,
         transactional: bool = False,
+        traces: Traces | None = None,
         shard: ShardRules | None = None,
         **rules: Any,
     ) -> Member:
@@ -160,6 +162,7 @@ class Fleet:
             nudge=self._nudge,
             fan_out=self.fan_out,
             transactions=LinkedTransactions(self.transactions, link) if transactional else None,
+            traces=traces,
         )
         base = WorkerRules(name=name, stream="stream", start=TrimHorizon(), timing=TIMING)
         whole = replace(base, shard=shard or ShardRules(retry=FAST_RETRY), **rules)

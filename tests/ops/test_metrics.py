@@ -15,6 +15,7 @@ from headrace.ops.catalogue import CATALOGUE
 from headrace.ops.event_log import EventLog
 from headrace.ops.fleet_gauges import FleetGauges
 from headrace.ops.metrics import Metrics, process_registry
+from headrace.ops.request_times import RequestTimes
 from headrace.ops.tally import Tally
 from headrace.ports import Observer, ShardStatus
 from headrace.testing.observer import RecordingObserver
@@ -96,6 +97,7 @@ def test_every_metric_of_the_catalogue_is_exposed_and_no_other(registry, metrics
     metrics.shard_opened(ONE, FakeShard().status)
     limits = {catalogue.LEASE_DURATION: 10.0, catalogue.HANDLER_TIMEOUT: 60.0}
     registry.register(FleetGauges("orders", lambda: FLEET, limits))
+    RequestTimes(registry, "orders")
     exposed = {family.name for family in registry.collect()}
     assert exposed == {metric.name.removesuffix("_total") for metric in CATALOGUE}
 

@@ -69,6 +69,9 @@ async def test_several_processes_share_the_shards_and_are_seen_as_one(stage):
         assert sorted('process="0"' in line for line in settled) == [False, True]
         assert sum(float(line.rsplit(" ", 1)[1]) for line in settled) == 1000
         assert page.count("# TYPE headrace_records_total counter") == 1
+        calls = [line for line in page.splitlines() if line.startswith("headrace_aws_request_seconds_count{")]
+        for operation in ("GetRecords", "BatchWriteItem", "UpdateItem"):
+            assert sum(f'operation="{operation}"' in line for line in calls) == 2, "of both processes"
 
         process.send(signal.SIGTERM)
         assert await process.exit_code(within_s=15) == 0

@@ -101,6 +101,8 @@ def _around() -> list[Panel]:
         Panel("Leases of each worker", [(f"headrace_leases_held{{{FLEET}}}", "{{instance}} {{process}}")], is_stacked=True),
         Panel("Heartbeats", _quantiles("headrace_heartbeat_seconds"), "s"),
         Panel("Main loop late by", _quantiles("headrace_event_loop_delay_seconds"), "s"),
+        Panel("Calls to AWS take", [(f"histogram_quantile(0.99, sum by (operation, le) (rate(headrace_aws_request_seconds_bucket{{{FLEET}}}[{RATE}])))", "{{operation}}")], "s", about="One in a hundred takes longer."),
+        Panel("Calls to AWS", [(f"sum by (operation) (rate(headrace_aws_request_seconds_count{{{FLEET}}}[{RATE}]))", "{{operation}}")], "cps", is_stacked=True),
         Panel("Trouble", [
             (f"sum(increase(headrace_destination_failures_total{{{FLEET}}}[{RATE}]))", "dead letter not stored"),
             (f"sum(increase(headrace_shard_stalls_total{{{FLEET}}}[{RATE}]))", "shard stalled"),

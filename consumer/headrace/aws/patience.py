@@ -41,5 +41,5 @@ class Patience:
         if last is not None and now - last < COMPLAINT_PERIOD_S:
             return
         self._complained[kind] = now
-        level = _log.warning if isinstance(error, Retryable) else _log.error
-        level("sink_write_failed", kind=kind.__name__, error=str(error))
+        tell = _log.warning if isinstance(error, Retryable) else _log.error
+        tell("sink_write_failed", kind=kind.__name__, error=str(error))

@@ -24,6 +24,7 @@ from headrace.aws.insert_statements import InsertStatements
 from headrace.aws.key_schema import describe_keys, serving_key
 from headrace.aws.patience import Patience
 from headrace.aws.submission import Submission, Write
+from headrace.aws.traced_chunks import TracedChunkWriter
 from headrace.aws.under_way import UnderWay
 from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import TableKeys, WriteRequest
@@ -37,6 +38,7 @@ from headrace.model import Permit
 from headrace.operations import Effect
 from headrace.ports import OrderOf, Refusal, unordered
 from headrace.tasks import TaskGroup
+from headrace.traces import Traces
 from headrace.transactions import UnknownTableError
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class ServingTable:
         *,
         depth: int = DEPTH,
         longest_call_s: float = LONGEST_CALL_S,
+        traces: Traces | None = None,
     ) -> None:
         self.counts = WriteCounts()
         self._client = client
@@ -95,7 +98,9 @@ class ServingTable:
         self._request = request_of(rules, self._keys, self.counts)
         self._queue: WriteQueue[Write] = WriteQueue(folds=rules.folds)
         self._under_way = UnderWay(longest_call_s)
-        self._writer = ChunkWriter(channel, self._request, patience, self.counts, self._release, self._under_way)
+        self._traces = traces
+        parts = (channel, self._request, patience, self.counts, self._release, self._under_way)
+        self._writer = ChunkWriter(*parts) if traces is None else TracedChunkWriter(traces, *parts)
         self._idle: deque[asyncio.Future[None]] = deque()
         self._strangers: list[Stranger] = []
         """Writes to tables whose keys are not known yet, in order."""
@@ -122,6 +127,8 @@ class ServingTable:
     ) -> asyncio.Future[Mapping[int, Refusal]]:
         """Queue the writes; see `ports.Sink`."""
         submission = Submission(len(writes), permit)
+        if self._traces is not None:
+            submission.trace = self._traces.current()
         if self._closed:
             submission.lose("the sink has stopped")
             return submission.future

@@ -11,18 +11,20 @@ from headrace.errors import LeaseLost
 from headrace.model import Permit
 from headrace.operations import Effect
 from headrace.ports import Refusal
+from headrace.traces import Trace
 
 
 class Submission:
     """The writes of one `submit`: how many are open, which were refused, and whether they may still be written."""
 
-    __slots__ = ("_open", "_permit", "_refusals", "future")
+    __slots__ = ("_open", "_permit", "_refusals", "future", "trace")
 
     def __init__(self, count: int, permit: Permit) -> None:
         self.future: asyncio.Future[Mapping[int, Refusal]] = asyncio.get_running_loop().create_future()
         self._open = count
         self._permit = permit
         self._refusals: dict[int, Refusal] = {}
+        self.trace: Trace | None = None
         if not count:
             self.future.set_result(self._refusals)
 

@@ -15,9 +15,11 @@ from headrace.aws.destinations import open_destination, open_store
 from headrace.aws.key_schema import KeySchema, describe_keys
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.patience import Patience
+from headrace.aws.request_hooks import Took
 from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.aws.session import Clients
 from headrace.aws.tables import ensure_table
+from headrace.aws.timed_channel import TimedChannel
 from headrace.aws.transactions import DynamoTransactions
 from headrace.core.guarded import Guard
 from headrace.core.shapes import Layout
@@ -42,6 +44,7 @@ from headrace.settings import Settings
 from headrace.settings.groups import SinkSettings
 from headrace.settings.without_effect import Called
 from headrace.tasks import TaskGroup
+from headrace.traces import Traces
 
 if TYPE_CHECKING:
     from headrace.handlers.opening import HandlerSpec
@@ -49,6 +52,10 @@ if TYPE_CHECKING:
 CHANCE: Final[Callable[[], float]] = random.SystemRandom().random
 
 MIB: Final = 2**20
+
+
+def nobody_asks(service: str, operation: str, seconds: float) -> None:
+    """How long a request took, where it is not shown."""
 
 
 async def describe_stream(stream: KinesisStream, settings: Settings) -> StreamDescription:
@@ -176,7 +183,9 @@ WHOLE_ITEMS: Final = frozenset({WriteMode.PUT, WriteMode.TRANSACTIONAL})
 
 
 @asynccontextmanager
-async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) -> AsyncIterator[Sink]:
+async def open_sink(
+    clients: Clients, settings: Settings, clock: SystemClock, took: Took = nobody_asks, traces: Traces | None = None
+) -> AsyncIterator[Sink]:
     """The sink with its writers running; they end after everything that submits to it."""
     if settings.sink.table is None or is_transactional(settings):
         yield NoTable()
@@ -187,7 +196,10 @@ async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) ->
         TaskGroup() as tasks,
     ):
         rules, patience = sink_rules(settings.sink), Patience(clock, CHANCE)
-        sink = ServingTable(channel, clients.dynamodb, rules, patience, depth=depth, longest_call_s=timeout_s)
+        timed = TimedChannel(channel, took, clock)
+        sink = ServingTable(
+            timed, clients.dynamodb, rules, patience, depth=depth, longest_call_s=timeout_s, traces=traces
+        )
         await sink.check()
         writing = tasks.create_task(sink.run(), name="sink")
         yield sink
@@ -196,7 +208,7 @@ async def open_sink(clients: Clients, settings: Settings, clock: SystemClock) ->
 
 @asynccontextmanager
 async def open_transactions(
-    clients: Clients, settings: Settings, clock: SystemClock
+    clients: Clients, settings: Settings, clock: SystemClock, took: Took = nobody_asks
 ) -> AsyncIterator[DynamoTransactions | None]:
     """What takes the sink's place in mode `transactional`, and None in every other. Raises SettingsError."""
     if not is_transactional(settings):
@@ -206,7 +218,8 @@ async def open_transactions(
     async with open_channel(
         clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s
     ) as channel:
-        made = DynamoTransactions(channel, clients.dynamodb, settings.serving_table, settings.lease.table)
+        timed = TimedChannel(channel, took, clock)
+        made = DynamoTransactions(timed, clients.dynamodb, settings.serving_table, settings.lease.table)
         await made.check()
         yield made
 

@@ -21,11 +21,13 @@ import headrace
 from headrace.aws.batch_write import MOST_WRITES
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable, open_lease_table
+from headrace.aws.request_hooks import CallHooks, TimedCalls, TracedCalls
 from headrace.aws.session import aws_clients
 from headrace.cli import parts, screen
 from headrace.cli.child import ORPHANED, stop_with_parent
 from headrace.cli.fan_out import open_fan_out
 from headrace.cli.parts import CHANCE
+from headrace.cli.tracing import open_traces
 from headrace.core.answers import Reports
 from headrace.core.batching import BatchRules
 from headrace.core.filters import Filters, NonJson, compile_filters
@@ -46,9 +48,11 @@ from headrace.ops.endpoints import Answers, serve
 from headrace.ops.fleet_gauges import FleetGauges
 from headrace.ops.metrics import process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
+from headrace.ops.request_times import RequestTimes
 from headrace.ports import BatchHandler, Handler, Ports
 from headrace.settings import Settings
 from headrace.settings.without_effect import without_effect
+from headrace.traces import Traces
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +74,8 @@ def run(settings: Settings, report_to: int | None = None) -> int:
     """
     if report_to is not None:
         stop_with_parent()
-    with suppress(asyncio.CancelledError):  # a stop before there was anything to stop
-        uvloop.run(_main(settings, report_to))
+    with open_traces(settings) as traces, suppress(asyncio.CancelledError):  # a stop before there was anything to stop
+        uvloop.run(_main(settings, report_to, traces))
     return 0
 
 
@@ -90,21 +94,25 @@ class Stop(asyncio.Event):
             self._starting.cancel()
 
 
-async def _main(settings: Settings, report_to: int | None) -> None:
+async def _main(settings: Settings, report_to: int | None, traces: Traces | None) -> None:
     stop = Stop()
     _listen_for_signals(stop, settings.shutdown.timeout.total_seconds())
     for idle in without_effect(settings, parts.check_handler(settings)):
         log.warning("setting_without_effect", setting=idle.name.env, reason=idle.reason)
     registry = process_registry()
     clock = SystemClock()
-    async with aws_clients() as clients:
+    times = RequestTimes(registry, settings.stream.label)
+    hooks: list[CallHooks] = [TimedCalls(times.took, clock)]
+    if traces is not None:
+        hooks.append(TracedCalls(traces))
+    async with aws_clients(*hooks) as clients:
         stream = KinesisStream(clients.kinesis, settings.stream.name)
         description = await parts.describe_stream(stream, settings)
         await parts.ensure_tables(clients, settings)
         async with (
             parts.open_handler(clients, settings, description) as handler,
-            parts.open_sink(clients, settings, clock) as sink,
-            parts.open_transactions(clients, settings, clock) as transactions,
+            parts.open_sink(clients, settings, clock, times.took, traces) as sink,
+            parts.open_transactions(clients, settings, clock, times.took) as transactions,
             parts.open_dead_letters(clients, settings) as dead_letters,
             open_nudges() as nudges,
             open_fan_out(clients, settings, stream, description.arn) as fan_out,
@@ -126,6 +134,7 @@ async def _main(settings: Settings, report_to: int | None) -> None:
                 nudge=nudges.send,
                 fan_out=fan_out,
                 transactions=transactions,
+                traces=traces,
             )
             worker = Worker(ports, _worker_rules(settings, description, handler))
             registry.register(FleetGauges(description.name, worker.fleet, _limits(settings, handler)))

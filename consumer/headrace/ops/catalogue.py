@@ -203,5 +203,13 @@ LOOP_DELAY_SECONDS = Metric(
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 
+AWS_REQUEST_SECONDS = Metric(
+    "headrace_aws_request_seconds",
+    "histogram",
+    "Time that a call to AWS took, answered or not, with the tries that the client makes by itself; cancelled ones left out.",
+    ("stream", "service", "operation"),
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
 CATALOGUE: Final = tuple(value for value in list(vars().values()) if isinstance(value, Metric))
 """All of the above, in their order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
@@ -37,15 +37,22 @@ with _rich_unseen():
 _CHATTY: Final = ("aiobotocore", "aiohttp", "asyncio", "botocore", "urllib3")
 
 
-def configure(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Set up logging of the process, once. `form` is json, console or auto (console on a terminal); standard output."""
+def configure(
+    level: str, form: str, stream: TextIO | None = None, moment: Callable[[], Mapping[str, str]] | None = None
+) -> None:
+    """Set up logging of the process. `form` is json, console or auto (console on a terminal); standard output.
+
+    `moment` tells more facts for each line as it is written.
+    """
     out = stream or sys.stdout
+    from headrace.ops.repeats import Repeats, bound_logger  # noqa: PLC0415 - it imports structlog: see above
+
     console = form == "console" or (form == "auto" and out.isatty())
-    shared = _shared_steps()
+    shared = _shared_steps(moment)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=bound_logger(level, Repeats(level)),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
@@ -58,8 +65,12 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def _shared_steps() -> list[structlog.typing.Processor]:
+def _shared_steps(moment: Callable[[], Mapping[str, str]] | None) -> list[structlog.typing.Processor]:
+    def told(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {**event, **moment()} if moment is not None else event
+
     return [
+        *([told] if moment is not None else []),
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

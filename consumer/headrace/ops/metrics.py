@@ -51,7 +51,10 @@ class Metrics:
         counters = [metric for metric in catalogue.CATALOGUE if metric.kind == "counter" and not metric.is_asked_for]
         self._counters = {metric: self._counter(metric) for metric in counters}
         self._histograms = {
-            metric: self._histogram(metric) for metric in catalogue.CATALOGUE if metric.kind == "histogram"
+            metric: self._histogram(metric)
+            for metric in catalogue.CATALOGUE
+            if metric.kind == "histogram"
+            and metric is not catalogue.AWS_REQUEST_SECONDS  # the clients fill it: `ops/request_times.py`
         }
         build = Gauge(*_named(catalogue.BUILD_INFO), catalogue.BUILD_INFO.labels, registry=registry)
         build.labels(headrace.__version__, platform.python_version()).set(1)

@@ -255,3 +255,13 @@ class LogSettings(Group):
 
     format: Annotated[str, BeforeValidator(units.choice("auto", "json", "console"))] = "auto"
     """json (one object a line), console (for people), or auto: console on a terminal, else json."""
+
+
+class TracesSettings(Group):
+    """Traces by OpenTelemetry. Where they go and how many is told by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, ...)."""
+
+    enabled: bool = False
+    """Whether each batch is traced through handler and writes, and sent over OTLP. Needs headrace[otel]; the image has it."""
+
+    field: Annotated[str, BeforeValidator(texts.text)] = "traceparent"
+    """Where a JSON payload holds the W3C trace context of its producer: the name of a field, or names joined by dots. A batch is linked to what it finds there."""

@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     shutdown: groups.ShutdownSettings
     fetch: groups.FetchSettings
     log: groups.LogSettings
+    traces: groups.TracesSettings
 
     @classmethod
     def settings_customise_sources(

@@ -14,6 +14,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{/* Of the pod that `helm test` starts: no label may make it one of the workers. */}}
+{{- define "headrace.doctorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-doctor
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The region, under the two names that are read: botocore itself knows the second one alone. */}}
+{{- define "headrace.region" -}}
+{{- with .Values.aws.region -}}
+- name: AWS_REGION
+  value: {{ . | quote }}
+- name: AWS_DEFAULT_REGION
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{- define "headrace.serviceAccountName" -}}
 {{ .Values.serviceAccount.name | default (ternary (include "headrace.name" .) "default" .Values.serviceAccount.create) }}
 {{- end }}

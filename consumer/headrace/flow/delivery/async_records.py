@@ -171,14 +171,17 @@ class AsyncDelivery:
             record = (
                 msgspec.structs.replace(first.record, attempt=first.attempts + 1) if first.attempts else first.record
             )
-            started = self._ports.clock.now()
-            try:
-                writes = [(0, effect) for effect in effects_of(await self._handler.call(record))]
-            except BaseException as error:  # noqa: BLE001 - whatever user code raises is its failure
-                let_through(error)
-                return self._failed(queue, error)
-            self._ports.observer.batch_handled(1, self._ports.clock.now() - started)
-            await self._outbox.send(first, writes)
+            return await self._handle(queue, record)
+
+    async def _handle(self, queue: deque[Waiting], record: Record) -> float:
+        started = self._ports.clock.now()
+        try:
+            writes = [(0, effect) for effect in effects_of(await self._handler.call(record))]
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its failure
+            let_through(error)
+            return self._failed(queue, error)
+        self._ports.observer.batch_handled(1, self._ports.clock.now() - started)
+        await self._outbox.send(queue[0], writes)
         queue.popleft()
         return 0.0
 

@@ -30,6 +30,7 @@ from headrace.flow.persist import persist
 from headrace.model import Checkpoint
 from headrace.operations import Effect
 from headrace.ports import Refusal, Transactions
+from headrace.traces import Trace
 from headrace.transactions import OperationsRefused, UnknownTableError
 
 Place: TypeAlias = tuple[Span, int]
@@ -52,6 +53,7 @@ class Slot:
     cause: Cause | None = None
     writes: KeyedWrites | None = None
     """Its effects, with the keys of their items."""
+    trace: Trace | None = None
 
     @property
     def is_handled(self) -> bool:
@@ -195,9 +197,12 @@ class ChunkOutbox:
             end = Checkpoint.of(slots[chunk.records - 1].record.record)
             once = slots[0].record.record if self._may_have_letter(slots[0]) else None
             wanted = Wanted(tuple(chunk.operations.values()), chunk.records, chunk.writes, end, once)
-            self._follow(await self._commits.commit(wanted, self._settlement.mark), chunk, end)
+            self._follow(await self._send(wanted, chunk), chunk, end)
         elif chunk.records:
             self._settle(chunk.records)
+
+    async def _send(self, wanted: Wanted, chunk: Chunk) -> Settled:  # noqa: ARG002 - who traces asks what it is made of
+        return await self._commits.commit(wanted, self._settlement.mark)
 
     async def _cut(self) -> Chunk:
         """The next records that are handled, as many as one transaction takes; the first may turn out to fit none."""

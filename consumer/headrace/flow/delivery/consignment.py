@@ -15,6 +15,7 @@ from headrace.flow.delivery.burial import Cause
 from headrace.model import FailedAttempt, Record
 from headrace.operations import Effect
 from headrace.ports import Refusal
+from headrace.traces import Trace
 
 Writes: TypeAlias = list[tuple[int, Effect]]
 
@@ -30,6 +31,7 @@ class Consignment:
     causes: dict[int, Cause] = field(default_factory=dict)
     left_out: set[int] = field(default_factory=set)
     """Those that no filter matched."""
+    trace: Trace | None = None
 
     @property
     def uncalled(self) -> set[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol, assert_never
 
-from headrace.core.answers import Answer, PartialFailure, Success, WholeFailure
+from headrace.core.answers import Answer, NotInvoked, PartialFailure, Success, WholeFailure
 from headrace.core.batch_in_progress import BatchInProgress, Call, Done, WaitUntil
 from headrace.core.portions import Bury, FailedCall, GoOn, Portion, PortionRules, Retry, Settle, Split, Verdict
 from headrace.core.verdict import RECORD_AGE_EXCEEDED, WRITE_REFUSED
@@ -18,7 +18,7 @@ from headrace.flow.delivery.invoke import Invocation, Invoker
 from headrace.flow.delivery.open_records import BEHIND, RETRYING, UNDER_WAY, OpenRecord, Wanted, told
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.handler_errors import Told
-from headrace.model import FailedAttempt, WindowCall
+from headrace.model import FailedAttempt, Record, WindowCall
 from headrace.ports import Ports
 from headrace.tasks import is_set_within
 
@@ -62,6 +62,8 @@ class LaneBatch:
         self._gone: set[int] = set()
         """Records that were buried because their key is parked."""
         self._request_id = ""
+        self._error = ""
+        """The class of the error of the last call."""
         self._has_failed = False
 
     @property
@@ -102,17 +104,27 @@ class LaneBatch:
                     assert_never(step)
 
     async def _call(self, call: Call) -> None:
-        carrier, portion = self._carrier, call.portion
-        live = await self._not_parked(portion)
+        live = await self._not_parked(call.portion)
         if not live:
             await self._obey(self._answered(Success()))
             return
         records = [self._records[index].record for index in live]
+        if (traces := self._work.ports.traces) is None:
+            await self._call_with(records, call.portion, live)
+            return
+        with traces.batch(records) as trace:
+            await self._call_with(records, call.portion, live)
+            if self._error:
+                trace.fail(self._error)
+
+    async def _call_with(self, records: Sequence[Record], portion: Portion, live: Sequence[int]) -> None:
+        carrier = self._carrier
         invocation = await self._work.invoker.invoke(records, carrier.call() if carrier is not None else None)
         if carrier is not None:
             invocation = carrier.take(invocation)
         self._request_id = invocation.request_id
         answer = invocation.answer
+        self._error = _error(answer)
         if isinstance(answer, PartialFailure):
             answer = PartialFailure(live[answer.first] - portion.start)
         verdict = self._answered(answer)
@@ -178,6 +190,20 @@ class LaneBatch:
         told = _told(portion.last)
         reason = WRITE_REFUSED if told.error == WRITE_REFUSED else burial.reason
         return Cause(reason, told, attempts, log, self._request_id, _is_function_error(portion.last))
+
+
+def _error(answer: Answer) -> str:
+    match answer:
+        case Success():
+            return ""
+        case WholeFailure(error=error):
+            return error
+        case PartialFailure():
+            return ITEM_FAILURE
+        case NotInvoked():
+            return NotInvoked.__name__
+        case _:
+            assert_never(answer)
 
 
 def _attempt(call: FailedCall) -> FailedAttempt:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from headrace.core.tracker import Tracker
+from headrace.flow.delivery import traced
 from headrace.flow.delivery.async_records import AsyncDelivery
 from headrace.flow.delivery.burial import Burial
 from headrace.flow.delivery.chunk_outbox import ChunkOutbox, Keys
@@ -14,7 +15,7 @@ from headrace.flow.delivery.commit import CheckpointRow, Commits
 from headrace.flow.delivery.lanes import BatchDelivery
 from headrace.flow.delivery.open_records import OpenRecord, Wanted
 from headrace.flow.delivery.ordered_records import OrderedDelivery
-from headrace.flow.delivery.outbox import Outbox
+from headrace.flow.delivery.outbox import Outbox, Outgoing
 from headrace.flow.delivery.plain_records import RecordDelivery
 from headrace.flow.delivery.settlement import Settlement
 from headrace.flow.delivery.windowed_lane import WindowedDelivery
@@ -93,20 +94,31 @@ def open_delivery(
     `read_up_to_s` is the time of day up to which everything was read, `row` where the checkpoint is written.
     """
     ports, shard = place.ports, term.lease.shard_id
-    handler, transactions = ports.handler, ports.transactions
+    handler, transactions, traces = ports.handler, ports.transactions, ports.traces
     if isinstance(handler, Handler) and not handler.is_async and transactions is None:
-        return RecordDelivery(term, place, tracker, burial, let_go, handler)
+        way = RecordDelivery if traces is None else traced.TracedRecords
+        return way(term, place, tracker, burial, let_go, handler)
+    if traces is not None:
+        handler = traced.part_of_current(traces, handler)
     settlement = Settlement(shard, tracker, burial, ports.observer, let_go)
     if isinstance(handler, Handler):
-        if transactions is None:
-            return AsyncDelivery(
-                term, place, settlement, Outbox(term, ports.sink, place.in_flight, settlement), wake, handler
-            )
-        commits, keys = Commits(term, place, transactions, row), Keys(transactions, ports.chance)
-        outbox = ChunkOutbox(commits, keys, settlement, place.in_flight, folds=place.rules.folds)
-        if handler.is_async:
-            return AsyncDelivery(term, place, settlement, outbox, wake, handler)
-        return OrderedDelivery(term, place, settlement, outbox, handler)
+        outgoing: Outgoing = Outbox(term, ports.sink, place.in_flight, settlement)
+        if transactions is not None:
+            commits, keys = Commits(term, place, transactions, row), Keys(transactions, ports.chance)
+            outgoing = chunks = _chunks(commits, keys, settlement, place)
+            if not handler.is_async:
+                ordered = OrderedDelivery if traces is None else traced.TracedOrdered
+                return ordered(term, place, settlement, chunks, handler)
+        by_key = AsyncDelivery if traces is None else traced.TracedAsync
+        return by_key(term, place, settlement, outgoing, wake, handler)
     if place.rules.lanes.tumbling_s:
         return WindowedDelivery(term, place, settlement, wake, handler, read_up_to_s)
     return BatchDelivery(term, place, settlement, wake, handler)
+
+
+def _chunks(commits: Commits, keys: Keys, settlement: Settlement, place: Workplace) -> ChunkOutbox:
+    if place.ports.traces is None:
+        return ChunkOutbox(commits, keys, settlement, place.in_flight, folds=place.rules.folds)
+    return traced.TracedChunks(
+        commits, keys, settlement, place.in_flight, folds=place.rules.folds, traces=place.ports.traces
+    )

@@ -279,8 +279,11 @@ class RecordDelivery:
             await self._settle_next()
 
     async def _settle_next(self) -> None:
-        """Wait until the oldest submission is durable, bury what has to be, and settle it."""
-        submission = await self._submissions.get()
+        await self._see_through(await self._submissions.get())
+        self._submissions.task_done()
+
+    async def _see_through(self, submission: Consignment) -> None:
+        """Wait until it is durable, bury what has to be, and settle it."""
         refusals = await submission.answer if submission.answer is not None else {}
         for index, refusal in refusals.items():
             self._parked.begin(submission.records[index])
@@ -288,7 +291,6 @@ class RecordDelivery:
         if submission.causes:
             await self._burial.bury(submission.records, submission.causes)
         self._settled(submission)
-        self._submissions.task_done()
 
     async def all_settled(self) -> None:
         """Wait until every submission is settled."""

@@ -87,7 +87,7 @@ class Once:
             case Fate.DUE:
                 return False
             case Fate.SETTLED if passed in self.passed:
-                self._tell("letter_found_read_again", letter.record)
+                log.info("letter_found_read_again", **_place(letter.record))
                 return True
             case Fate.SETTLED:
                 self.passed.add(passed)
@@ -121,14 +121,15 @@ class Once:
             case Committed():
                 return None
             case RowRefused():
-                self._tell("letter_found_redriven", letter.record)
+                log.info("letter_found_redriven", **_place(letter.record))
                 return None
             case OperationsRefused(reasons, why):
                 key = redriven.redriven_key(self.label, letter.record, letter.replay)
                 if await persist("read_redriven", lambda: self.table.get(key), self.chance) is not None:
-                    self._tell("letter_found_redriven", letter.record)
+                    log.info("letter_found_redriven", **_place(letter.record))
                     return None
                 return Refusal(next(iter(reasons.values()), why))
 
-    def _tell(self, event: str, record: Record) -> None:
-        log.info(event, shard=record.shard_id, sequence_number=str(record.sequence_number))
+
+def _place(record: Record) -> dict[str, str]:
+    return {"shard": record.shard_id, "sequence_number": str(record.sequence_number)}
