@@ -7,6 +7,7 @@ import subprocess
 from functools import cache
 
 import pytest
+from render import alerts
 
 from docs.pages import OTHERS, PAGES, ROOT, name_of, spans
 from headrace.core.tenure import LeaseTiming
@@ -95,3 +96,10 @@ def test_every_line_of_the_failure_table_names_a_test_and_its_bounds_are_those_o
     assert f"| {timing.longest_stall_s + timing.duration_s * 1.01 + 4:.1f} s | `test_failure_detection.py" in text
     assert f"past its trust window, {timing.trust_window_s:.2f} s after" in text
     assert f"| {timing.heartbeat_period_s:g} s | `test_failure_detection.py::test_a_time_of_day" in text
+
+
+@pytest.mark.parametrize("page", EVERY, ids=name_of)
+def test_every_alert_that_a_page_names_is_one(page):
+    """Whoever reads of it can look for it."""
+    known = {rule["alert"] for rule in alerts.rules()}
+    assert sorted(set(re.findall(r"\bHeadrace[A-Z][A-Za-z]+", page.read_text())) - known) == []

@@ -20,9 +20,9 @@ EXIT_CODES: Final = {
         1: "some failed again, were kept back, or a stop came",
     },
     "seek": {
-        0: "workers read from the new place",
+        0: "workers read from the new place, or will once a pause is over",
         1: "refused: somebody changed the row meanwhile, or it was not confirmed",
-        3: "the place is moved, and no worker reads from there yet (none lives, or it is paused)",
+        3: "the place is moved, and no worker reads from there yet: none lives",
     },
     "pause": {0: "nobody reads it", 1: "refused", 3: "paused; a worker still finishes what is in flight"},
     "resume": {0: "it is read", 1: "refused", 3: "resumed; no worker reads it yet"},
