@@ -102,13 +102,6 @@ def memory_targets(run: Measurement) -> list[Target]:
     return [Target("peak RSS", run.peak_rss / MB, 400, " MB"), Target("records missing", run.missing, 0)]
 
 
-def mode_targets(put: Sequence[Measurement], transactional: Sequence[Measurement]) -> list[Target]:
-    """What results and checkpoints in one transaction may cost."""
-    ratio = median(run.cpu_us for run in transactional) / median(run.cpu_us for run in put)
-    missing = max(run.missing + run.repeated for run in (*put, *transactional))
-    return [Target("transactional : put", ratio, 2.5, "x"), Target("records missing or repeated", missing, 0)]
-
-
 def rows(runs: Iterable[Measurement]) -> Iterator[tuple[str, ...]]:
     """One row of text for each run, under COLUMNS."""
     for run in runs:
