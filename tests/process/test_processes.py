@@ -119,3 +119,22 @@ async def test_children_stop_when_the_supervisor_is_killed(stage):
 
         await until(lambda: len(process.events("worker_stopped")) == 2, 15, process.log.read_text)
         await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 15)
+
+
+async def test_a_stop_reaches_a_child_that_is_still_starting(stage):
+    """It would serve after everybody else has gone, and the supervising process wait for it for ever."""
+    async with stage(shards=1) as s:
+        process = s.start("--processes", "2")
+        await until(lambda: process.events("process_started"), 30, process.log.read_text)
+        process.send(signal.SIGTERM)
+        assert await process.exit_code(within_s=15) == 0, process.log.read_text()
+
+
+async def test_a_stop_while_no_child_can_start_ends_at_once(stage):
+    """Kinesis cannot be reached, and the first one waits for it."""
+    async with stage(shards=1) as s:
+        process = s.start("--processes", "2", AWS_ENDPOINT_URL_KINESIS="http://127.0.0.1:9")
+        await until(lambda: process.events("call_failed"), 30, process.log.read_text)
+        process.send(signal.SIGTERM)
+        assert await process.exit_code(within_s=10) == 0, process.log.read_text()
+        assert "Traceback" not in process.log.read_text()

@@ -37,7 +37,9 @@ def stop_with_parent() -> None:
 class Child:
     """A running `headrace run`; `number` is its place among its siblings."""
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, number: int, process: asyncio.subprocess.Process, http: aiohttp.ClientSession, report: int
+    ) -> None:
         self.number = number
         self.process = process
         self.port: int | None = None
@@ -45,10 +47,12 @@ class Child:
         self.worker: str | None = None
         """The incarnation that it was seen with last."""
         self._http = http
+        self._report = report
+        """Where it tells the port."""
 
     @classmethod
     async def start(cls, number: int, environment: Mapping[str, str], http: aiohttp.ClientSession) -> Child:
-        """Start it; its port is known when it has started, or it ends."""
+        """Make the process; see `started`."""
         read, write = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -63,9 +67,12 @@ class Child:
             raise
         finally:
             os.close(write)
-        child = cls(number, process, http)
-        child.port = await _reported(read)
-        return child
+        return cls(number, process, http, read)
+
+    async def started(self) -> bool:
+        """Wait until it serves, once; False where it ended before."""
+        self.port = await _reported(self._report)
+        return self.port is not None
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and text of one of its endpoints; 0 where it gives none."""

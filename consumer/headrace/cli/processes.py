@@ -66,6 +66,8 @@ class Supervisor:
 
     def __init__(self, loaded: Loaded, count: int, http: aiohttp.ClientSession, table: DynamoLeaseTable) -> None:
         self.children: dict[int, Child] = {}
+        """Those that serve."""
+        self._starting: set[Child] = set()
         self.exit_code = 0
         self._settings = loaded.settings
         self._environment = environment_of(loaded)
@@ -84,14 +86,15 @@ class Supervisor:
                 for number in range(1, self._count):
                     tasks.create_task(self._keep(None, number), name=f"process-{number}")
             else:
-                self.exit_code = await first.process.wait()
+                code = await first.process.wait()
+                self.exit_code = code if not self._stop.is_set() else self.exit_code
         return self.exit_code
 
     def stop(self, number: signal.Signals) -> None:
         """The first time, ask every child to stop; the second time, end them all."""
         again = self._stop.is_set()
         self._stop.set()
-        for child in self.children.values():
+        for child in (*self.children.values(), *self._starting):
             child.send(signal.SIGKILL if again else number)
         if again:
             self.exit_code = 1
@@ -116,9 +119,13 @@ class Supervisor:
     async def _start(self, number: int) -> Child:
         name = f"{self._settings.lease.worker_id}-{number}"
         child = await Child.start(number, {**self._environment, "HEADRACE_LEASE_WORKER_ID": name}, self._http)
-        if child.port is not None:
+        self._starting.add(child)
+        if self._stop.is_set():  # asked for while the process was being made
+            child.send(signal.SIGTERM)
+        if await child.started():
             self.children[number] = child
             log.info("process_started", **child.shown())
+        self._starting.discard(child)
         return child
 
     async def _outlive(self, child: Child) -> int:
