@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from headrace.core.items import N, decode_payload, encode_attributes, encode_values
+from headrace.core.number_range import fits
 from headrace.core.rendered_items import RenderedItem, RenderedValues
 from headrace.core.shapes import BETWEEN, Found, Layout, Path, Shapes
 from headrace.errors import Reject, SettingsError
@@ -29,7 +30,7 @@ Step: TypeAlias = Callable[[dict[str, Any], Record], None]
 
 _KEY: Final = "HEADRACE_ITEM_KEY"
 _NUMBER: Final = re.compile(r"-?\d{1,38}(\.\d{1,38})?([eE][+-]?\d{1,3})?")
-"""A decimal number; DynamoDB itself judges precision and magnitude."""
+"""A decimal number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ def _from_template(name: str, template: str, kind: str, stream: str) -> Step:
 
 
 def _number(text: str, name: str) -> N:
-    if _NUMBER.fullmatch(text):
+    if _NUMBER.fullmatch(text) and fits(text):
         return N(text)
     raise Reject(f"the template of {name!r} gives no number, as the item's key must be")
 
