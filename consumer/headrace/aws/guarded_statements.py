@@ -21,6 +21,7 @@ from headrace.aws.statement_call import (
     StatementAnswer,
     Wrap,
     careful,
+    compiled,
     fault_of,
     item_of,
     wrapped,
@@ -32,6 +33,7 @@ from headrace.core import guarded
 from headrace.core.guarded import Ask, Form, Guard, Refuse, Same, Stale
 from headrace.core.items import N, S
 from headrace.core.known_items import KnownItems
+from headrace.core.native import Native
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import AwsError, Unavailable
@@ -78,8 +80,9 @@ class GuardedStatements:
     target = statement_call.TARGET
     is_ordered = True
 
-    def __init__(self, keys: TableKeys, counts: WriteCounts, guard: Guard) -> None:
+    def __init__(self, keys: TableKeys, counts: WriteCounts, guard: Guard, native: Native | None = None) -> None:
         self._keys = keys
+        self._wrap = wrapped if native is None else compiled(native)
         self._counts = counts
         self._guard = guard
         self._shape_of = lru_cache(MOST_SHAPES)(lambda table, names: Shape(table, names, keys[table], guard))
@@ -102,7 +105,7 @@ class GuardedStatements:
         """The request body. Raises ValueError, TypeError or RecursionError when a write cannot be encoded: see `fault`."""
         writes = [_guarded(line[-1]) for line in part.values()]
         try:
-            return statement_call.encode([self._statement(write, wrapped) for write in writes])
+            return statement_call.encode([self._statement(write, self._wrap) for write in writes])
         except (TypeError, ValueError, RecursionError):
             return statement_call.encode([self._statement(write, careful) for write in writes])
 

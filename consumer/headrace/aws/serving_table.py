@@ -30,6 +30,7 @@ from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import TableKeys, WriteRequest
 from headrace.core.guarded import Guard
 from headrace.core.items import ItemError
+from headrace.core.native import Native
 from headrace.core.record_order import nth
 from headrace.core.write_modes import NotCarried, WriteMode
 from headrace.core.write_queue import WriteQueue
@@ -63,17 +64,19 @@ class SinkRules:
     mode: WriteMode = WriteMode.PUT
     folds: bool = True
     guard: Guard = OWN_ORDER
+    native: Native | None = None
+    """The compiled transcoder, where there is one."""
 
 
 def request_of(rules: SinkRules, keys: TableKeys, counts: WriteCounts) -> WriteRequest:
     """How the mode speaks to DynamoDB."""
     match rules.mode:
         case WriteMode.INSERT:
-            return InsertStatements(keys, counts)
+            return InsertStatements(keys, counts, rules.native)
         case WriteMode.LATEST:
-            return GuardedStatements(keys, counts, rules.guard)
+            return GuardedStatements(keys, counts, rules.guard, rules.native)
         case _:
-            return BatchWrites(keys)
+            return BatchWrites(keys, rules.native)
 
 
 class ServingTable:

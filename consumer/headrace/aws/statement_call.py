@@ -15,6 +15,7 @@ import msgspec
 
 from headrace.aws.statements import literal, quoted
 from headrace.core.items import WRAP, ItemError, N, S, careful_attributes
+from headrace.core.native import Native
 from headrace.core.rendered_items import RenderedValues
 from headrace.errors import AwsError, Denied, NotFound, Throttled, Unavailable
 from headrace.operations import Effect, Put
@@ -133,6 +134,21 @@ def wrapped(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
         return tuple(item), [WRAP[type(value)](value) for value in item.values()]
     except (KeyError, ValueError, RecursionError):
         return careful(item)
+
+
+def compiled(native: Native) -> Wrap:
+    """`wrapped` by the transcoder: values that are JSON already. What it declines is wrapped in Python."""
+    values, declined = native.encoder.values, native.declined
+
+    def wrap(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
+        if type(item) is RenderedValues:
+            return item.names, item.values_json
+        try:
+            return values(item)
+        except declined:
+            return wrapped(item)
+
+    return wrap
 
 
 def careful(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:

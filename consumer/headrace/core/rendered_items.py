@@ -38,7 +38,8 @@ class RenderedItem(Rendered):
     __slots__ = ("text",)
 
     def __init__(self, text: bytes, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
-        super().__init__(fields, make)
+        self._fields = fields  # not by way of `super`, which costs as much again: one is made for each record
+        self._make = make
         self.text = text
 
 
@@ -54,7 +55,8 @@ class RenderedValues(Rendered):
         fields: Mapping[str, Any],
         make: Callable[[], Mapping[str, Any]],
     ) -> None:
-        super().__init__(fields, make)
+        self._fields = fields
+        self._make = make
         self.names = names
         self.values_json = values_json
 

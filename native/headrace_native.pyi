@@ -1,0 +1,50 @@
+"""The compiled transcoder of headrace. Every function raises `Declined` for what it leaves to its Python twin."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
+
+_R = TypeVar("_R")
+
+__version__: Final[str]
+INTERFACE: Final[int]
+"""Grows when a signature here changes: headrace uses the crate only where it is the one it knows."""
+
+class Declined(ValueError):  # noqa: N818 - nothing is wrong: the Python way is asked
+    """Left to the Python way, which takes it or says why not; the text names the place."""
+
+class Encoder:
+    """Items to request bodies: the twin of `headrace.core.items.encode_attributes` and of what sends its results."""
+
+    def __new__(cls, number: type, decimal: type) -> Self:
+        """`number` is the class of numbers that are text, `decimal` is decimal.Decimal."""
+
+    def item(self, item: Mapping[str, Any]) -> bytes:
+        """The item as DynamoDB's JSON."""
+
+    def values(self, item: Mapping[str, Any]) -> tuple[tuple[str, ...], list[bytes]]:
+        """The names of an item's attributes, and the JSON of the value of each."""
+
+    def puts(self, table: str, items: list[Any]) -> bytes:
+        """The body of a BatchWriteItem that puts these items into one table. Bytes are items as JSON already."""
+
+class ItemMapper:
+    """Payloads to items: the twin of `headrace.handlers.mapping`."""
+
+    def __new__(
+        cls, rules: Sequence[tuple[str, str, Sequence[tuple[str, Any]]]], looked_at: Sequence[str], number: type
+    ) -> Self:
+        """`rules` are the attributes beside the payload's: name, kind and parts. `looked_at` are told beside the key."""
+
+    def item(self, record: Any) -> tuple[bytes, dict[str, Any]]:
+        """The item of a record as JSON, and the values of its key and of what is looked at."""
+
+    def values(self, record: Any) -> tuple[tuple[str, ...], list[bytes], dict[str, Any]]:
+        """The same in parts: the names of the attributes, the JSON of each value, and the values of its key."""
+
+def decode_page(
+    body: bytes, record: type[_R], shard: str
+) -> tuple[list[_R], str | None, float | None, bytes | None, int | None, int]:
+    """GetRecords' answer: records, next iterator, milliseconds behind, the children's JSON, continuation, bytes in all.
+
+    `record` is called with payload, partition key, sequence number, arrival and shard.
+    """
