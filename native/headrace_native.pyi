@@ -31,15 +31,22 @@ class ItemMapper:
     """Payloads to items: the twin of `headrace.handlers.mapping`."""
 
     def __new__(
-        cls, rules: Sequence[tuple[str, str, Sequence[tuple[str, Any]]]], looked_at: Sequence[str], number: type
+        cls,
+        rules: Sequence[tuple[str, str, Sequence[tuple[str, Any]]]],
+        looked_at: Sequence[str],
+        number: type,
+        decimal: type,
     ) -> Self:
-        """`rules` are the attributes beside the payload's: name, kind and parts. `looked_at` are told beside the key."""
+        """`rules` are the attributes beside the payload's: name, kind and parts. `looked_at` are told beside the key.
 
-    def item(self, record: Any) -> tuple[bytes, dict[str, Any]]:
-        """The item of a record as JSON, and the values of its key and of what is looked at."""
+        The classes are those of `Encoder`.
+        """
 
-    def values(self, record: Any) -> tuple[tuple[str, ...], list[bytes], dict[str, Any]]:
-        """The same in parts: the names of the attributes, the JSON of each value, and the values of its key."""
+    def item(self, record: Any) -> tuple[bytes, tuple[Any, ...], dict[str, Any]]:
+        """The item of a record as JSON, its key as `headrace.core.item_keys.key_of` has it, and what is looked at."""
+
+    def values(self, record: Any) -> tuple[tuple[str, ...], list[bytes], tuple[Any, ...], dict[str, Any]]:
+        """The names of the item's attributes, the JSON of each value, its key and what is looked at."""
 
 def decode_page(
     body: bytes, record: type[_R], shard: str

@@ -1,10 +1,23 @@
 //! Bytes as base64 (RFC 4648, 4), with padding.
 
-use base64_simd::STANDARD;
+use base64_simd::{AsOut, STANDARD};
 
 /// Appends the text.
 pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(STANDARD.encode_to_string(bytes).as_bytes());
+}
+
+/// How many bytes [`decode_into`] needs for a text. None for one that is no base64.
+#[must_use]
+pub fn decoded_length(text: &[u8]) -> Option<usize> {
+    STANDARD.decoded_length(text).ok()
+}
+
+/// Decodes into exactly as many bytes as [`decoded_length`] said; false as [`decode`] says None.
+#[must_use]
+pub fn decode_into(text: &[u8], bytes: &mut [u8]) -> bool {
+    let wanted = bytes.len();
+    STANDARD.decode(text, bytes.as_out()).is_ok_and(|decoded| decoded.len() == wanted)
 }
 
 /// The bytes. None for a text that is not exactly what [`encode`] gives for some bytes.

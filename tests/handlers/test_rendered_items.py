@@ -95,7 +95,7 @@ def test_the_attribute_by_which_items_are_newer_is_at_hand(native):
     items = [call(record).item for record in given]
     guard = Guard("recordOrder", "version")
     assert [guard.value_of(item) for item in items] == [N("0"), N("1"), N("2")]
-    assert "version" in items[2]._fields
+    assert "version" in items[2].fields
 
 
 def test_an_item_with_the_name_that_keeps_the_order_is_refused_when_rendered_too(native):

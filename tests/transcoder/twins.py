@@ -74,7 +74,8 @@ class Mappings:
         self, native: Native, rules: ItemRules, key_types: Mapping[str, str], order_by: str | None = None
     ) -> None:
         self._native = native
-        self._key = tuple(key_types)
+        self._keys = TableKeys(TABLE)
+        self._keys[TABLE] = tuple(key_types)
         self._order_by = order_by
         self._plain = item_mapping(rules, key_types, "orders").call
         self._compiled = {
@@ -103,7 +104,7 @@ class Mappings:
     def _known(self, item: Mapping[str, Any], encode: Callable[[Any], Any]) -> Any:
         """Its bytes, and what is looked at before they are sent."""
         looked_at = None if self._order_by is None else _exact(item.get(self._order_by))
-        return encode(item), [_exact(item.get(name)) for name in self._key], looked_at
+        return encode(item), self._keys.key(Put(item)), looked_at
 
 
 def _exact(value: Any) -> Any:

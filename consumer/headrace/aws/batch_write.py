@@ -96,6 +96,8 @@ class BatchWrites:
         """One put or delete. Raises UnknownTableError, ItemError, NotCarried."""
         if type(effect) is not Put or effect.condition is not None:
             insist(effect, WriteMode.PUT)
+        elif type(effect.item) is RenderedItem and effect.table is None and effect.item.key is not None:
+            return Write(effect.item.key, effect, submission, index)
         return Write(self._keys.key(effect), effect, submission, index)
 
     def arrange(self, line: Line[Write]) -> None:

@@ -50,7 +50,7 @@ def installed() -> Native | None:
     return Native(
         version=crate.__version__,
         encoder=crate.Encoder(N, Decimal),
-        mapper=lambda rules, looked_at: crate.ItemMapper(rules, looked_at, N),
+        mapper=lambda rules, looked_at: crate.ItemMapper(rules, looked_at, N, Decimal),
         page=crate.decode_page,
         declined=crate.Declined,
     )

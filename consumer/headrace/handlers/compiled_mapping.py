@@ -6,7 +6,6 @@ What comes out is what `handlers.mapping` gives without it. A record that the tr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from headrace.core.native import Native
@@ -63,16 +62,16 @@ def compiled(
 
     def item(record: Record) -> Put:
         try:
-            text, fields = mapper.item(record)
+            text, key, fields = mapper.item(record)
         except declined:
             return Put(whole(record))
-        return Put(RenderedItem(text, fields, partial(whole, record)))
+        return Put(RenderedItem(fields, whole, record, key, text))
 
     def values(record: Record) -> Put:
         try:
-            names, values_json, fields = mapper.values(record)
+            names, values_json, key, fields = mapper.values(record)
         except declined:
             return Put(whole(record))
-        return Put(RenderedValues(names, values_json, fields, partial(whole, record)))
+        return Put(RenderedValues(fields, whole, record, key, names, values_json))
 
     return item if layout is Layout.ITEM else values

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -18,7 +17,7 @@ import msgspec
 from headrace.core.items import N, decode_payload, encode_attributes, encode_values
 from headrace.core.native import Native
 from headrace.core.number_range import fits
-from headrace.core.rendered_items import RenderedItem, RenderedValues
+from headrace.core.rendered_items import RenderedItem, RenderedValues, Whole
 from headrace.core.shapes import BETWEEN, Found, Layout, Path, Shapes
 from headrace.errors import Reject, SettingsError
 from headrace.handlers import templates
@@ -97,12 +96,13 @@ def _wanted(rules: ItemRules, key_types: Mapping[str, str], looked_at: Iterable[
     return list(dict.fromkeys((*key, *((name,) for name in looked_at))))
 
 
-Make: TypeAlias = Callable[[], Mapping[str, Any]]
+ItemOf: TypeAlias = Callable[[Found, Whole, Record], Mapping[str, Any]]
+"""What a shape found in a record, as an item."""
 
 
 def _rendering(
     shapes: Shapes,
-    item_of: Callable[[Found, Make], Mapping[str, Any]],
+    item_of: ItemOf,
     steps: Sequence[Step],
     whole: Callable[[Record], dict[str, Any]],
 ) -> Callable[[Record], Put]:
@@ -116,27 +116,27 @@ def _rendering(
             return Put(_completed(payload, record, steps))
         for step in steps:
             step(found[0], record)
-        return Put(item_of(found, partial(whole, record)))
+        return Put(item_of(found, whole, record))
 
     return call
 
 
-def _as_item(added: Sequence[str]) -> Callable[[Found, Make], RenderedItem]:
-    def item_of(found: Found, make: Make) -> RenderedItem:
+def _as_item(added: Sequence[str]) -> ItemOf:
+    def item_of(found: Found, whole: Whole, record: Record) -> RenderedItem:
         fields, text, _ = found
         if added:
             text = b"%b,%b" % (text, encode_attributes({name: fields[name] for name in added})[1:-1])
-        return RenderedItem(b"{%b}" % text, fields, make)
+        return RenderedItem(fields, whole, record, None, b"{%b}" % text)
 
     return item_of
 
 
-def _as_values(added: Sequence[str]) -> Callable[[Found, Make], RenderedValues]:
-    def item_of(found: Found, make: Make) -> RenderedValues:
+def _as_values(added: Sequence[str]) -> ItemOf:
+    def item_of(found: Found, whole: Whole, record: Record) -> RenderedValues:
         fields, text, names = found
         values = text.split(BETWEEN)
         values += encode_values([fields[name] for name in added])
-        return RenderedValues(names, values, fields, make)
+        return RenderedValues(fields, whole, record, None, names, values)
 
     return item_of
 

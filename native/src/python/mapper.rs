@@ -41,11 +41,10 @@ enum Source {
 }
 
 struct Attribute {
-    name: Py<PyString>,
     place: Name,
     source: Source,
-    /// Whether Python is told its value.
-    is_told: bool,
+    /// Whether it is a part of the key.
+    is_key: bool,
 }
 
 /// Room for one record, kept for the next.
@@ -66,11 +65,14 @@ pub struct ItemMapper {
     attributes: Vec<Attribute>,
     looked_at: Vec<(Py<PyString>, Name)>,
     number: Py<PyType>,
+    decimal: Py<PyType>,
     room: Mutex<Option<Room>>,
     names: Mutex<HashMap<Vec<u8>, Py<PyTuple>>>,
 }
 
-type Parts<'py> = (Bound<'py, PyTuple>, Bound<'py, PyList>, Bound<'py, PyDict>);
+type Item<'py> = (Bound<'py, PyBytes>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
+
+type Parts<'py> = (Bound<'py, PyTuple>, Bound<'py, PyList>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
 
 type Rule<'py> = (Bound<'py, PyString>, String, Vec<(String, Bound<'py, PyAny>)>);
 
@@ -78,7 +80,12 @@ type Rule<'py> = (Bound<'py, PyString>, String, Vec<(String, Bound<'py, PyAny>)>
 impl ItemMapper {
     /// `rules` are the attributes beside the payload's: name, kind, parts. `looked_at` are fields told beside the key.
     #[new]
-    fn new(rules: Vec<Rule<'_>>, looked_at: Vec<Bound<'_, PyString>>, number: Py<PyType>) -> PyResult<Self> {
+    fn new(
+        rules: Vec<Rule<'_>>,
+        looked_at: Vec<Bound<'_, PyString>>,
+        number: Py<PyType>,
+        decimal: Py<PyType>,
+    ) -> PyResult<Self> {
         Ok(Self {
             attributes: rules.into_iter().map(attribute).collect::<PyResult<_>>()?,
             looked_at: looked_at
@@ -86,25 +93,26 @@ impl ItemMapper {
                 .map(|name| Ok((name.clone().unbind(), Name::new(name.to_str()?))))
                 .collect::<PyResult<_>>()?,
             number,
+            decimal,
             room: Mutex::default(),
             names: Mutex::default(),
         })
     }
 
-    /// The item of a record as JSON, and the values of its key and of what is looked at.
-    fn item<'py>(&self, record: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyDict>)> {
+    /// The item of a record as JSON, its key, and what is looked at.
+    fn item<'py>(&self, record: &Bound<'py, PyAny>) -> PyResult<Item<'py>> {
         let mut room = self.take_room();
-        let fields = self.fill(record, &mut room)?;
+        let (key, fields) = self.fill(record, &mut room)?;
         let text = PyBytes::new(record.py(), whole(&mut room, &self.attributes));
         self.keep(room);
-        Ok((text, fields))
+        Ok((text, key, fields))
     }
 
-    /// The same in parts: the names of the attributes, the JSON of each value, and the values of its key.
+    /// The same in parts: the names of the attributes, the JSON of each value, its key, and what is looked at.
     fn values<'py>(&self, record: &Bound<'py, PyAny>) -> PyResult<Parts<'py>> {
         let py = record.py();
         let mut room = self.take_room();
-        let fields = self.fill(record, &mut room)?;
+        let (key, fields) = self.fill(record, &mut room)?;
         let values = PyList::empty(py);
         let mut names = std::mem::take(&mut room.piece);
         names.clear();
@@ -116,7 +124,7 @@ impl ItemMapper {
         let tuple = self.tuple(py, &names)?;
         room.piece = names;
         self.keep(room);
-        Ok((tuple, values, fields))
+        Ok((tuple, values, key, fields))
     }
 }
 
@@ -131,7 +139,11 @@ impl ItemMapper {
         }
     }
 
-    fn fill<'py>(&self, record: &Bound<'py, PyAny>, room: &mut Room) -> PyResult<Bound<'py, PyDict>> {
+    fn fill<'py>(
+        &self,
+        record: &Bound<'py, PyAny>,
+        room: &mut Room,
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
         let py = record.py();
         let data = record.getattr(pyo3::intern!(py, "data"))?;
         let Ok(data) = data.cast_exact::<PyBytes>() else {
@@ -140,7 +152,7 @@ impl ItemMapper {
         room.payload.read(data.as_bytes())?;
         room.added.clear();
         room.places.clear();
-        let fields = PyDict::new(py);
+        let mut key = Vec::with_capacity(2);
         let mut facts = Facts { record, moments: std::mem::take(&mut room.moments), sequence: None };
         for attribute in &self.attributes {
             let begin = room.added.len();
@@ -148,25 +160,26 @@ impl ItemMapper {
             self.append(attribute, replaced, &mut facts, room)?;
             let value = begin..room.added.len();
             let is_payloads = value.is_empty();
-            if attribute.is_told {
+            if attribute.is_key {
                 let told = if is_payloads {
                     replaced.and_then(|place| room.payload.value(place))
                 } else {
                     room.added.get(value.clone())
                 };
-                fields.set_item(&attribute.name, self.told(py, told.unwrap_or_default())?)?;
+                key.push(told_value(py, told.unwrap_or_default(), &self.decimal)?);
             }
             room.places.push((value, replaced));
         }
+        let fields = PyDict::new(py);
         for (name, place) in &self.looked_at {
             if let Some(value) = room.payload.find(place).and_then(|member| room.payload.value(member))
-                && let Ok(told) = self.told(py, value)
+                && let Ok(told) = told_value(py, value, &self.number)
             {
                 fields.set_item(name, told)?;
             }
         }
         room.moments = facts.moments;
-        Ok(fields)
+        Ok((PyTuple::new(py, key)?, fields))
     }
 
     /// Appends the attribute value to what is added; nothing where the payload's own is the one.
@@ -213,19 +226,6 @@ impl ItemMapper {
         match own.and_then(|place| room.payload.value(place)) {
             Some(value) if value.starts_with(kind) => Ok(()),
             _ => declined("a payload without the item's key"),
-        }
-    }
-
-    /// An attribute value as the Python value that the item's key is made of.
-    fn told<'py>(&self, py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        let Some((kind, inside)) = scalar(value) else {
-            return declined("a value that is no text, number or truth value");
-        };
-        match kind {
-            b'N' => self.number.bind(py).call1((utf8(inside)?,)),
-            b'B' => Ok((inside == b"true").into_pyobject(py)?.to_owned().into_any()),
-            _ if inside.contains(&b'\\') => Ok(PyString::new(py, &text::unescape(inside)?).into_any()),
-            _ => Ok(PyString::new(py, utf8(inside)?).into_any()),
         }
     }
 
@@ -335,6 +335,19 @@ fn scalar(value: &[u8]) -> Option<(u8, &[u8])> {
     None
 }
 
+/// An attribute value as the Python value that is compared; a number of the class that is wanted.
+fn told_value<'py>(py: Python<'py>, value: &[u8], number: &Py<PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let Some((kind, inside)) = scalar(value) else {
+        return declined("a value that is no text, number or truth value");
+    };
+    match kind {
+        b'N' => number.bind(py).call1((utf8(inside)?,)),
+        b'B' => Ok((inside == b"true").into_pyobject(py)?.to_owned().into_any()),
+        _ if inside.contains(&b'\\') => Ok(PyString::new(py, &text::unescape(inside)?).into_any()),
+        _ => Ok(PyString::new(py, utf8(inside)?).into_any()),
+    }
+}
+
 fn utf8(bytes: &[u8]) -> PyResult<&str> {
     std::str::from_utf8(bytes).or_else(|_| declined("not UTF-8"))
 }
@@ -421,7 +434,7 @@ fn each(room: &Room, attributes: &[Attribute], mut tell: impl FnMut(&[u8], &[u8]
 
 fn attribute((name, kind, parts): Rule<'_>) -> PyResult<Attribute> {
     let place = Name::new(name.to_str()?);
-    let is_told = matches!(kind.as_str(), "key_text" | "key_number" | "payload_text" | "payload_number");
+    let is_key = matches!(kind.as_str(), "key_text" | "key_number" | "payload_text" | "payload_number");
     let source = match kind.as_str() {
         "key_text" | "text" => Source::Text(parts.into_iter().map(part).collect::<PyResult<_>>()?),
         "key_number" => Source::Number(parts.into_iter().map(part).collect::<PyResult<_>>()?),
@@ -433,7 +446,7 @@ fn attribute((name, kind, parts): Rule<'_>) -> PyResult<Attribute> {
         },
         _ => return Err(PyValueError::new_err(format!("no kind of attribute: {kind}"))),
     };
-    Ok(Attribute { name: name.unbind(), place, source, is_told })
+    Ok(Attribute { place, source, is_key })
 }
 
 fn part((kind, argument): (String, Bound<'_, PyAny>)) -> PyResult<Part> {

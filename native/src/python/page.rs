@@ -112,10 +112,16 @@ impl<'py> Maker<'py> {
 }
 
 fn decoded<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    match base64::decode(text) {
-        Some(bytes) => Ok(PyBytes::new(py, &bytes)),
-        None => declined("not base64"),
-    }
+    let Some(length) = base64::decoded_length(text) else {
+        return declined("not base64");
+    };
+    PyBytes::new_with(
+        py,
+        length,
+        |bytes| {
+            if base64::decode_into(text, bytes) { Ok(()) } else { declined("not base64") }
+        },
+    )
 }
 
 fn text_or_null<'py>(py: Python<'py>, cursor: &mut Cursor<'_>) -> PyResult<Option<Bound<'py, PyString>>> {
