@@ -1,7 +1,7 @@
 """The compiled transcoder of headrace. Every function raises `Declined` for what it leaves to its Python twin."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, overload
 
 _R = TypeVar("_R")
 
@@ -12,6 +12,20 @@ INTERFACE: Final[int]
 class Declined(ValueError):  # noqa: N818 - nothing is wrong: the Python way is asked
     """Left to the Python way, which takes it or says why not; the text names the place."""
 
+class Values(Sequence[bytes]):
+    """The values of an item, each as JSON, in one piece."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+    def listed(self, more: tuple[str | bytes, ...]) -> bytes:
+        """A list of all of them, with `more` behind: texts, and bytes that are JSON already."""
+
+    def arranged(self, places: bytes, more: tuple[str | bytes, ...]) -> bytes:
+        """The same in another order: `places` are numbers of two bytes, the least significant first; `more` follow the values."""
+
 class Encoder:
     """Items to request bodies: the twin of `headrace.core.items.encode_attributes` and of what sends its results."""
 
@@ -21,7 +35,7 @@ class Encoder:
     def item(self, item: Mapping[str, Any]) -> bytes:
         """The item as DynamoDB's JSON."""
 
-    def values(self, item: Mapping[str, Any]) -> tuple[tuple[str, ...], list[bytes]]:
+    def values(self, item: Mapping[str, Any]) -> tuple[tuple[str, ...], Values]:
         """The names of an item's attributes, and the JSON of the value of each."""
 
     def puts(self, table: str, items: list[Any]) -> bytes:
@@ -45,7 +59,7 @@ class ItemMapper:
     def item(self, record: Any) -> tuple[bytes, tuple[Any, ...], dict[str, Any]]:
         """The item of a record as JSON, its key as `headrace.core.item_keys.key_of` has it, and what is looked at."""
 
-    def values(self, record: Any) -> tuple[tuple[str, ...], list[bytes], tuple[Any, ...], dict[str, Any]]:
+    def values(self, record: Any) -> tuple[tuple[str, ...], Values, tuple[Any, ...], dict[str, Any]]:
         """The names of the item's attributes, the JSON of each value, its key and what is looked at."""
 
 def decode_page(

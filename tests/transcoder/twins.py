@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.aws.batch_write import BatchWrites
 from headrace.aws.kinesis import KinesisStream
-from headrace.aws.statement_call import compiled, wrapped
+from headrace.aws.statement_call import wrapped, wrapping
 from headrace.aws.submission import Write
 from headrace.aws.write_request import TableKeys
 from headrace.core.items import encode_attributes
@@ -136,7 +136,7 @@ def encoded(native: Native, item: Mapping[str, Any]) -> Compared:
 
 def encoded_values(native: Native, item: Mapping[str, Any]) -> Compared:
     """An item as names and values."""
-    wrap = compiled(native)
+    wrap = wrapping(native)
 
     def both() -> tuple[tuple[str, ...], list[bytes]]:
         names, values = wrap(item)

@@ -21,10 +21,9 @@ from headrace.aws.statement_call import (
     StatementAnswer,
     Wrap,
     careful,
-    compiled,
     fault_of,
     item_of,
-    wrapped,
+    wrapping,
 )
 from headrace.aws.submission import Submission, Write
 from headrace.aws.write_counts import WriteCounts
@@ -82,7 +81,7 @@ class GuardedStatements:
 
     def __init__(self, keys: TableKeys, counts: WriteCounts, guard: Guard, native: Native | None = None) -> None:
         self._keys = keys
-        self._wrap = wrapped if native is None else compiled(native)
+        self._wrap = wrapping(native)
         self._counts = counts
         self._guard = guard
         self._shape_of = lru_cache(MOST_SHAPES)(lambda table, names: Shape(table, names, keys[table], guard))

@@ -17,14 +17,13 @@ from headrace.aws.statement_call import (
     Statement,
     Wrap,
     careful,
-    compiled,
     fault_of,
     insert_text,
     item_of,
     parameters,
     text_json,
     trouble,
-    wrapped,
+    wrapping,
 )
 from headrace.aws.submission import Submission, Write
 from headrace.aws.write_counts import WriteCounts
@@ -44,7 +43,7 @@ class InsertStatements:
 
     def __init__(self, keys: TableKeys, counts: WriteCounts, native: Native | None = None) -> None:
         self._keys = keys
-        self._wrap = wrapped if native is None else compiled(native)
+        self._wrap = wrapping(native)
         self._counts = counts
         self._text = lru_cache(MOST_SHAPES)(lambda table, names: text_json(insert_text(table, names), names))
 

@@ -12,8 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
-from operator import itemgetter
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headrace.aws.batch_write import MOST_WRITES, BatchWrites
@@ -233,8 +232,12 @@ class ServingTable:
 
 
 def _orders(writes: Sequence[tuple[int, Effect]], order: OrderOf) -> Iterator[str]:
-    """The place of each write: its record's, and among the writes of one record its own."""
-    for index, together in groupby(writes, key=itemgetter(0)):
-        place = order(index)
-        for number, _ in enumerate(together):
+    """The place of each write: its record's, and among the writes of one record, which follow each other, its own."""
+    before, number, place = -1, 0, ""
+    for index, _ in writes:
+        if index == before:
+            number += 1
             yield nth(place, number)
+        else:
+            before, number, place = index, 0, order(index)
+            yield place

@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.aws.statements import literal, quoted
 from headrace.core.items import WRAP, ItemError, N, S, careful_attributes
-from headrace.core.native import Native
+from headrace.core.native import Native, compiled_values
 from headrace.core.rendered_items import RenderedValues
 from headrace.errors import AwsError, Denied, NotFound, Throttled, Unavailable
 from headrace.operations import Effect, Put
@@ -41,7 +41,7 @@ MOST_SHAPES: Final = 4096
 
 Names: TypeAlias = tuple[str, ...]
 
-Wrap: TypeAlias = Callable[[Mapping[str, Any]], tuple[Names, list[Any]]]
+Wrap: TypeAlias = Callable[[Mapping[str, Any]], tuple[Names, Sequence[Any]]]
 """An item to its names and values, which are either all to be encoded or all `bytes`: JSON already."""
 
 
@@ -126,7 +126,7 @@ def trouble(error: StatementError) -> AwsError | None:
             return None
 
 
-def wrapped(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
+def wrapped(item: Mapping[str, Any]) -> tuple[Names, Sequence[Any]]:
     """Names and values of an item, as DynamoDB takes them, side by side. Raises ItemError."""
     if type(item) is RenderedValues:
         return item.names, item.values_json
@@ -136,11 +136,13 @@ def wrapped(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
         return careful(item)
 
 
-def compiled(native: Native) -> Wrap:
-    """`wrapped` by the transcoder: values that are JSON already. What it declines is wrapped in Python."""
+def wrapping(native: Native | None) -> Wrap:
+    """`wrapped`; by the transcoder, where there is one, but for what it declines."""
+    if native is None:
+        return wrapped
     values, declined = native.encoder.values, native.declined
 
-    def wrap(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
+    def wrap(item: Mapping[str, Any]) -> tuple[Names, Sequence[Any]]:
         if type(item) is RenderedValues:
             return item.names, item.values_json
         try:
@@ -165,6 +167,8 @@ def item_of(effect: Effect) -> Mapping[str, Any]:
 
 def parameters(values: Sequence[Any]) -> Sequence[Any] | msgspec.Raw:
     """Values of a statement in its order; see `Wrap`."""
+    if (compiled := compiled_values(values)) is not None:
+        return msgspec.Raw(compiled.listed(()))
     if type(values[0]) is bytes:
         return msgspec.Raw(b"[%b]" % b",".join(values))
     return values

@@ -7,11 +7,11 @@ words why not. So an error reads the same with and without.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from headrace.core.items import N
 from headrace.model import Record
@@ -24,6 +24,25 @@ CompiledPage: TypeAlias = tuple[list[Record], str | None, float | None, bytes | 
 
 INTERFACE: Final = 1
 """The crate's signatures that are known here."""
+
+
+PLAIN: Final = frozenset({list, tuple})
+"""What values stand in that are not the transcoder's."""
+
+
+class CompiledValues(Protocol):
+    """Values that the transcoder made: each is JSON already, and all are in one piece. See the crate's stub."""
+
+    def listed(self, more: tuple[str | bytes, ...]) -> bytes:
+        """A list of them, with `more` behind."""
+
+    def arranged(self, places: bytes, more: tuple[str | bytes, ...]) -> bytes:
+        """The same in another order."""
+
+
+def compiled_values(values: Sequence[Any]) -> CompiledValues | None:
+    """The values, where the transcoder made them."""
+    return None if type(values) in PLAIN else cast("CompiledValues", values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -56,7 +56,7 @@ class RenderedValues(Rendered, gc=False, eq=False):
     """`names` are its attributes' and `values_json` the JSON of each, for a statement with values beside it."""
 
     names: tuple[str, ...]
-    values_json: list[bytes]
+    values_json: Sequence[bytes]
 
     def __contains__(self, name: object) -> bool:
         return name in self.names

@@ -5,6 +5,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::declined;
 use super::value::{Kinds, quote};
+use super::values::Values;
 
 /// Room for an item of a kilobyte, and for a request of 25.
 const ITEM: usize = 2 << 10;
@@ -31,25 +32,18 @@ impl Encoder {
     }
 
     /// The names of an item's attributes, and the JSON of the value of each.
-    fn values<'py>(
-        &self,
-        py: Python<'py>,
-        item: &Bound<'py, PyAny>,
-    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyList>)> {
+    fn values<'py>(&self, py: Python<'py>, item: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyTuple>, Values)> {
         let Ok(item) = item.cast_exact::<PyDict>() else {
             return declined("an item that is no dict");
         };
-        let values = PyList::empty(py);
+        let mut values = Values::with_room(item.len(), ITEM);
         let mut names = Vec::with_capacity(item.len());
-        let mut out = Vec::with_capacity(ITEM);
         for (name, value) in item.iter() {
             if !name.is_exact_instance_of::<PyString>() {
                 return declined("a name that is no str");
             }
             names.push(name);
-            out.clear();
-            self.kinds.value(&value, 1, &mut out)?;
-            values.append(PyBytes::new(py, &out))?;
+            values.push(|out| self.kinds.value(&value, 1, out))?;
         }
         Ok((PyTuple::new(py, names)?, values))
     }

@@ -6,9 +6,10 @@ use std::sync::Mutex;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 
 use super::declined;
+use super::values::Values;
 use crate::moment::Moments;
 use crate::object::{Attributes, Name};
 use crate::{number, text};
@@ -72,7 +73,7 @@ pub struct ItemMapper {
 
 type Item<'py> = (Bound<'py, PyBytes>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
 
-type Parts<'py> = (Bound<'py, PyTuple>, Bound<'py, PyList>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
+type Parts<'py> = (Bound<'py, PyTuple>, Values, Bound<'py, PyTuple>, Bound<'py, PyDict>);
 
 type Rule<'py> = (Bound<'py, PyString>, String, Vec<(String, Bound<'py, PyAny>)>);
 
@@ -113,13 +114,19 @@ impl ItemMapper {
         let py = record.py();
         let mut room = self.take_room();
         let (key, fields) = self.fill(record, &mut room)?;
-        let values = PyList::empty(py);
+        let mut values = Values::with_room(
+            room.places.len() + room.payload.members.len(),
+            room.payload.text.len() + room.added.len(),
+        );
         let mut names = std::mem::take(&mut room.piece);
         names.clear();
         each(&room, &self.attributes, |name, value| {
             names.extend_from_slice(name);
             names.push(b',');
-            values.append(PyBytes::new(py, value))
+            values.push(|out| {
+                out.extend_from_slice(value);
+                PyResult::Ok(())
+            })
         })?;
         let tuple = self.tuple(py, &names)?;
         room.piece = names;

@@ -4,6 +4,7 @@ mod encoder;
 mod mapper;
 mod page;
 mod value;
+mod values;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -38,5 +39,6 @@ fn headrace_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Declined", module.py().get_type::<Declined>())?;
     module.add_class::<encoder::Encoder>()?;
     module.add_class::<mapper::ItemMapper>()?;
+    module.add_class::<values::Values>()?;
     module.add_function(wrap_pyfunction!(page::decode_page, module)?)
 }
