@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
+
+import msgspec
 
 from headrace.aws import statement_call
 from headrace.aws.guarded_texts import Shape
@@ -65,7 +67,7 @@ class GuardedWrite(Write, gc=False, eq=False):
     shape: Shape | None = None
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is known of an item: the order that was written last, its rank, and the names of its attributes."""
 
     order: str

@@ -7,11 +7,11 @@ words why not. So an error reads the same with and without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from headrace.core.items import N
 from headrace.model import Record
@@ -40,9 +40,9 @@ class CompiledValues(Protocol):
         """The same in another order."""
 
 
-def compiled_values(values: Sequence[Any]) -> CompiledValues | None:
+def compiled_values(values: Any) -> CompiledValues | None:
     """The values, where the transcoder made them."""
-    return None if type(values) in PLAIN else cast("CompiledValues", values)
+    return None if type(values) in PLAIN else values
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -60,6 +60,3 @@ class RenderedValues(Rendered, gc=False, eq=False):
 
     def __contains__(self, name: object) -> bool:
         return name in self.names
-
-
-RENDERED: Final = frozenset({RenderedItem, RenderedValues})
