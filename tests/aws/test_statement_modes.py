@@ -17,8 +17,11 @@ from structlog.testing import capture_logs
 from headrace.aws.patience import Patience
 from headrace.aws.serving_table import ServingTable, SinkRules
 from headrace.core.native import Native
+from headrace.core.shapes import Layout
 from headrace.core.write_modes import WriteMode
 from headrace.errors import LeaseLost
+from headrace.handlers.mapping import ItemRules, item_mapping
+from headrace.model import Record
 from headrace.testing.clock import LoopClock
 
 pytestmark = pytest.mark.looptime
@@ -32,6 +35,7 @@ class Statements:
     def __init__(self, answer: Callable[[str, int], str | None] = lambda _key, _call: None) -> None:
         self.calls: list[list[str]] = []
         self.texts: list[str] = []
+        self.sent: list[dict[str, Any]] = []
         self.whole: list[bytes] = []
         """Answers to come first, as they are."""
         self._answer = answer
@@ -41,6 +45,7 @@ class Statements:
             raise LeaseLost
         assert target == "DynamoDB_20120810.BatchExecuteStatement"
         statements = json.loads(body)["Statements"]
+        self.sent += statements
         keys = [self._key(statement) for statement in statements]
         self.calls.append(keys)
         self.texts += [statement["Statement"] for statement in statements]
@@ -188,3 +193,22 @@ async def test_new_keys_are_inserted_at_once_after_some_surprises_and_known_ones
         await sink.submit([(1, puts("k0")[0][1])], always, orders)
         (text,) = statements.texts
         assert text.endswith('"recordOrder" = ?'), "it must be what was written last"
+
+
+@MODES
+async def test_items_that_are_text_are_sent_as_the_dicts_would_be(mode, native):
+    """New, and again, and with other attributes, and again: statements and values are the same."""
+    payloads = [{"pk": "a", "n": number, "t": "é"} for number in range(4)] + [{"pk": "a", "x": [1.5]}] * 3
+    records = [
+        Record(json.dumps(payload).encode(), "p", 7 + number, float(number)) for number, payload in enumerate(payloads)
+    ]
+    bodies = []
+    for layout, way in ((None, None), (Layout.VALUES, native)):
+        rules = ItemRules(sequence_attribute="seq", arrival_attribute="at")
+        call = item_mapping(rules, {"pk": "S"}, "s", layout=layout, native=way).call
+        statements = Statements()
+        async with running(mode, statements, way) as sink:
+            for number, record in enumerate(records):
+                await sink.submit([(number, call(record))], always, orders)
+        bodies.append(statements.sent)
+    assert bodies[0] == bodies[1]

@@ -35,6 +35,7 @@ from headrace.core.guarded import Ask, Form, Guard, Refuse, Same, Stale
 from headrace.core.items import N, S
 from headrace.core.known_items import KnownItems
 from headrace.core.native import Native
+from headrace.core.rendered_items import RenderedValues
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import AwsError, Unavailable
@@ -68,11 +69,11 @@ class GuardedWrite(Write, gc=False, eq=False):
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an item: the order that was written last, its rank, and the names of its attributes."""
+    """What is known of an item: the order that was written last, its rank, and the shape of its attributes."""
 
     order: str
     rank: Rank
-    names: tuple[str, ...]
+    shape: Shape
 
 
 class GuardedStatements:
@@ -106,7 +107,7 @@ class GuardedStatements:
         """The request body. Raises ValueError, TypeError or RecursionError when a write cannot be encoded: see `fault`."""
         writes = [_guarded(line[-1]) for line in part.values()]
         try:
-            return statement_call.encode([self._statement(write, self._wrap) for write in writes])
+            return statement_call.encode([self._again(write) or self._statement(write, self._wrap) for write in writes])
         except (TypeError, ValueError, RecursionError):
             return statement_call.encode([self._statement(write, careful) for write in writes])
 
@@ -121,12 +122,23 @@ class GuardedStatements:
         for (key, line), response in zip(part.items(), responses, strict=True):
             write = _guarded(line[-1])
             if write.form is Form.REPLACE and response.Error is None:
-                self._known.add(key, Known(write.order, write.rank, _shape(write).names))
+                self._known.add(key, Known(write.order, write.rank, _shape(write)))
             else:
                 self._read_one(key, write, response, reading)
         return reading.answered
 
     # --- ask -----------------------------------------------------------------------------------------------------------
+
+    def _again(self, write: GuardedWrite) -> Statement | None:
+        """The steady state in one step: the item is text, and of a key that was written last from here. None where it is not."""
+        item = item_of(write.effect)
+        if write.form is not None or type(item) is not RenderedValues:
+            return None
+        known: Known | None = self._known.get(write.key)
+        if known is None or known.shape.names is not item.names or known.rank >= write.rank:
+            return None
+        write.form, write.shape, write.expected = Form.REPLACE, known.shape, known.order
+        return known.shape.replacement(item.values_json, write.order, known.order)
 
     def _statement(self, write: GuardedWrite, wrap: Wrap) -> Statement:
         names, values = wrap(item_of(write.effect))
@@ -141,7 +153,7 @@ class GuardedStatements:
         known: Known | None = self._known.get(write.key)
         if known is None:
             return Form.INSERT if self._newness > 0 else Form.UPDATE
-        if known.names != shape.names or known.rank >= write.rank:
+        if known.shape.names != shape.names or known.rank >= write.rank:
             return Form.UPDATE
         write.expected = known.order
         return Form.REPLACE
@@ -211,7 +223,7 @@ class GuardedStatements:
             write.form, write.surplus = Form.TRIM, surplus
             reading.at_once.add(key)
         else:
-            self._known.add(key, Known(write.order, write.rank, _shape(write).names))
+            self._known.add(key, Known(write.order, write.rank, _shape(write)))
 
     def _guess(self, surprise: int) -> None:
         self._newness = max(-SURE, min(SURE, self._newness + surprise))

@@ -62,11 +62,21 @@ class Shape:
         asked = (beside(values, value) for value in compared)
         return Statement(text, parameters((*self._sets_and_key(given), *asked)), ALL_OLD)
 
+    def replacement(self, values: Sequence[Any], own: str, expected: str) -> Statement:
+        """`statement` in the form that nearly all have, of values that are JSON already."""
+        text = self._texts.get(Form.REPLACE)
+        if text is None or (compiled := compiled_values(values)) is None:
+            return self.statement(Form.REPLACE, values, S(own), [S(expected)])
+        return self._arranged(text, compiled, (own, expected))
+
     def _compiled(self, form: Form, text: msgspec.Raw, values: CompiledValues, more: Iterable[S | N]) -> Statement:
         """The same of values that the transcoder made; `more` is the order, and what is compared."""
         texts = tuple([value.S if type(value) is S else _encode(value) for value in more])
         if form is Form.INSERT:
             return Statement(text, msgspec.Raw(values.listed(texts)))
+        return self._arranged(text, values, texts)
+
+    def _arranged(self, text: msgspec.Raw, values: CompiledValues, texts: tuple[str | bytes, ...]) -> Statement:
         places = self._places.get(len(texts))
         if places is None:
             behind = len(self.names) + 1

@@ -138,8 +138,17 @@ async def open_handler(
         if isinstance(handler, BatchHandler):
             yield handler
         else:
-            await serving_schema(clients, settings)
-            yield handler
+            yield _early(handler, await serving_schema(clients, settings), settings)
+
+
+def _early(handler: Handler, schema: KeySchema, settings: Settings) -> Handler:
+    """With items that are text as soon as they are returned, where that is how they are written."""
+    from headrace.handlers.early_items import early  # noqa: PLC0415 - likewise
+
+    native = native_of(settings)
+    if native is None or handler.is_async or settings.sink.mode != WriteMode.PUT:
+        return handler
+    return replace(handler, call=early(handler.call, schema.names, native))
 
 
 def _spec(settings: Settings, stream_arn: str) -> HandlerSpec:
@@ -233,7 +242,9 @@ async def open_transactions(
         clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s
     ) as channel:
         timed = TimedChannel(channel, took, clock)
-        made = DynamoTransactions(timed, clients.dynamodb, settings.serving_table, settings.lease.table)
+        made = DynamoTransactions(
+            timed, clients.dynamodb, settings.serving_table, settings.lease.table, native_of(settings)
+        )
         await made.check()
         yield made
 

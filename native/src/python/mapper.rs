@@ -69,6 +69,8 @@ pub struct ItemMapper {
     decimal: Py<PyType>,
     room: Mutex<Option<Room>>,
     names: Mutex<HashMap<Vec<u8>, Py<PyTuple>>>,
+    /// Those of the record before, which are mostly those of the next.
+    last_names: Mutex<Option<(Vec<u8>, Py<PyTuple>)>>,
 }
 
 type Item<'py> = (Bound<'py, PyBytes>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
@@ -97,6 +99,7 @@ impl ItemMapper {
             decimal,
             room: Mutex::default(),
             names: Mutex::default(),
+            last_names: Mutex::default(),
         })
     }
 
@@ -238,6 +241,20 @@ impl ItemMapper {
 
     /// The tuple of these names, which are quoted and each followed by a comma.
     fn tuple<'py>(&self, py: Python<'py>, names: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
+        if let Ok(last) = self.last_names.try_lock()
+            && let Some((same, tuple)) = last.as_ref()
+            && same == names
+        {
+            return Ok(tuple.bind(py).clone());
+        }
+        let tuple = self.known_tuple(py, names)?;
+        if let Ok(mut last) = self.last_names.try_lock() {
+            *last = Some((names.to_vec(), tuple.clone().unbind()));
+        }
+        Ok(tuple)
+    }
+
+    fn known_tuple<'py>(&self, py: Python<'py>, names: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
         if let Ok(known) = self.names.try_lock()
             && let Some(tuple) = known.get(names)
         {
