@@ -268,14 +268,18 @@ def run(fuzz: Fuzz, numbers: Iterator[int], until: Callable[[], bool]) -> int:
     return 0
 
 
-def main() -> int:
-    """Run it; the exit code."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="transcoder.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="what the cases follow from (%(default)s)")
     parser.add_argument("--first", type=int, default=0, help="number of the first case (%(default)s)")
     parser.add_argument("--cases", type=int, default=10**12, help="at most so many")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Run it; the exit code."""
+    options = _parser().parse_args()
     native = installed()
     if native is None:
         print("headrace_native is not installed: it needs cargo, then `make setup`")
