@@ -66,7 +66,7 @@ class Statements:
 @asynccontextmanager
 async def running(mode: WriteMode, statements: Statements, native: Native | None = None) -> AsyncIterator[ServingTable]:
     sink = ServingTable(
-        statements, FakeClient(), SinkRules(TABLE, mode), Patience(LoopClock(), lambda: 0.5), native=native
+        statements, FakeClient(), SinkRules(TABLE, mode, native=native), Patience(LoopClock(), lambda: 0.5)
     )
     await sink.check()
     task = asyncio.create_task(sink.run())
