@@ -216,7 +216,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def _kinds() -> dict[str, consumers.Kind]:
-    return {kind.name: kind for kind in (*consumers.MAIN, *consumers.HANDLERS[1:])}
+    return {kind.name: kind for kind in (*consumers.MAIN, *consumers.HANDLERS)}
 
 
 def _add_size(parser: argparse.ArgumentParser, shards: int, records: int) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from benchmarks.arrivals import ORDER, TABLE
 from benchmarks.fake_kinesis import STREAM
 from benchmarks.stage import ROOT, Stage
+from headrace.core.native import installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Kind:
 
 
 PUT: Final = Kind("put")
+PUT_PYTHON: Final = Kind("put, Python", {"HEADRACE_NATIVE": "off"})
+"""Without the compiled transcoder, which the others have where it is installed."""
 INSERT: Final = Kind("insert", {"HEADRACE_SINK_MODE": "insert"})
 _STATES: Final = {
     # 1,250 items a shard, each written 20 times; without folding every record is a write, as in the other rows.
@@ -53,14 +56,18 @@ TRANSACTIONAL: Final = Kind("transactional", {"HEADRACE_SINK_MODE": "transaction
 MODES: Final = (PUT, INSERT, PUT_STATES, LATEST, TRANSACTIONAL)
 
 FAN_OUT: Final = Kind("put, fan-out", {"HEADRACE_STREAM_CONSUMER": "fan-out"})
-MAIN: Final = (*MODES, FAN_OUT)
-"""What `make bench` compares."""
 
 RECORD_HANDLER: Final = Kind("record handler", {"HEADRACE_HANDLER": "benchmarks.handlers:of_record"})
+MAIN: Final = (*MODES, FAN_OUT, RECORD_HANDLER, *([PUT_PYTHON] if installed() is not None else []))
+"""What `make bench` compares; the Python way beside the transcoder, where there is one."""
+RECORD_HANDLER_PYTHON: Final = Kind(
+    "record handler, Python", {"HEADRACE_HANDLER": "benchmarks.handlers:of_record", "HEADRACE_NATIVE": "off"}
+)
+
 ASYNC_HANDLER: Final = Kind("async record handler", {"HEADRACE_HANDLER": "benchmarks.handlers:of_record_async"})
 BATCH_HANDLER: Final = Kind("batch handler", {"HEADRACE_HANDLER": "benchmarks.handlers:of_batch"})
 LAMBDA_HANDLER: Final = Kind("Lambda handler", {"HEADRACE_HANDLER": "benchmarks.handlers.of_event"})
-HANDLERS: Final = (PUT, RECORD_HANDLER, ASYNC_HANDLER, BATCH_HANDLER, LAMBDA_HANDLER)
+HANDLERS: Final = (PUT, RECORD_HANDLER, RECORD_HANDLER_PYTHON, ASYNC_HANDLER, BATCH_HANDLER, LAMBDA_HANDLER)
 
 TWO_PROCESSES: Final = Kind("put, 2 processes", words=("--processes", "2"))
 

@@ -14,6 +14,7 @@ import servers
 import structlog
 
 from headrace.aws.session import Clients, aws_clients
+from headrace.core.native import Native, installed
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,6 +34,17 @@ def logs_as_they_were() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(params=["python", "native"])
+def native(request: pytest.FixtureRequest) -> Native | None:
+    """None for the Python way, and then the compiled transcoder: what a test of a codec says holds for both."""
+    if request.param == "python":
+        return None
+    found = installed()
+    if found is None:
+        pytest.skip("headrace_native is not installed: it needs cargo, then `make setup`")
+    return found
 
 
 @pytest.fixture(scope="session")

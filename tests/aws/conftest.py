@@ -9,6 +9,7 @@ from aws.fake_dynamo import FakeClient, FakeDynamo
 from aws.sinks import running
 
 from headrace.aws.serving_table import ServingTable
+from headrace.core.native import Native
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def client() -> FakeClient:
 
 
 @pytest.fixture
-async def sink(dynamo: FakeDynamo, client: FakeClient) -> AsyncIterator[ServingTable]:
+async def sink(dynamo: FakeDynamo, client: FakeClient, native: Native | None) -> AsyncIterator[ServingTable]:
     """A sink that is running."""
-    async with running(dynamo, client) as sink:
+    async with running(dynamo, client, native) as sink:
         yield sink

@@ -10,6 +10,7 @@ from aws.fake_dynamo import TABLE, FakeClient, FakeDynamo
 
 from headrace.aws.patience import Patience
 from headrace.aws.serving_table import ServingTable, SinkRules
+from headrace.core.native import Native
 from headrace.operations import Put
 from headrace.testing.clock import LoopClock
 from headrace.traces import Traces
@@ -19,13 +20,16 @@ from headrace.traces import Traces
 async def running(
     dynamo: FakeDynamo,
     client: FakeClient,
+    native: Native | None = None,
     *,
     depth: int = 16,
     unit: Callable[[], float] = lambda: 0.5,
     traces: Traces | None = None,
 ) -> AsyncIterator[ServingTable]:
     """A checked sink whose writers run for as long as the context lasts."""
-    sink = ServingTable(dynamo, client, SinkRules(TABLE), Patience(LoopClock(), unit), depth=depth, traces=traces)
+    sink = ServingTable(
+        dynamo, client, SinkRules(TABLE, native=native), Patience(LoopClock(), unit), depth=depth, traces=traces
+    )
     await sink.check()
     task = asyncio.create_task(sink.run())
     await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from aiobotocore.session import get_session
 from botocore.awsrequest import HeadersDict
 
 from headrace.aws.kinesis import KinesisStream
+from headrace.core.native import Native
 from headrace.errors import IteratorExpired, Throttled, Unavailable
 from headrace.model import Page, Record, Shard, ShardId, TrimHorizon
 
@@ -53,9 +54,9 @@ async def client_on(wire: Wire):
         yield client
 
 
-async def page_of(body: bytes, status: int = 200) -> Page:
+async def page_of(body: bytes, status: int = 200, native: Native | None = None) -> Page:
     async with client_on(Wire((status, body))) as client:
-        return await KinesisStream(client, "orders").get_records("iterator", 10, SHARD)
+        return await KinesisStream(client, "orders", native).get_records("iterator", 10, SHARD)
 
 
 def answer(*records: dict[str, object], **rest: object) -> bytes:
@@ -73,9 +74,9 @@ def wire_record(**changes: object) -> dict[str, object]:
     return {name: value for name, value in {**record, **changes}.items() if value is not None}
 
 
-async def test_a_page_becomes_records_with_exact_integers():
+async def test_a_page_becomes_records_with_exact_integers(native):
     """Unknown fields are passed over."""
-    page = await page_of(answer(wire_record(), wire_record(Data=b"", SequenceNumber="9" * 129)))
+    page = await page_of(answer(wire_record(), wire_record(Data=b"", SequenceNumber="9" * 129)), native=native)
     first, second = page.records
     assert isinstance(first, Record)
     assert (first.data, first.partition_key, first.sequence_number) == (b"payload", "key", NUMBER)
@@ -84,12 +85,12 @@ async def test_a_page_becomes_records_with_exact_integers():
     assert (page.size, page.behind_s, page.next_iterator, page.children) == (7, 1.5, "next", ())
 
 
-async def test_a_record_without_a_partition_key_is_read():
+async def test_a_record_without_a_partition_key_is_read(native):
     """Record distribution strategy AUTO delivers none."""
-    assert (await page_of(answer(wire_record(PartitionKey=None)))).records[0].partition_key == ""
+    assert (await page_of(answer(wire_record(PartitionKey=None)), native=native)).records[0].partition_key == ""
 
 
-async def test_the_last_page_of_a_closed_shard_names_the_children():
+async def test_the_last_page_of_a_closed_shard_names_the_children(native):
     """Null or absent, the missing iterator is the end."""
     child = {
         "ShardId": "shardId-000000000007",
@@ -102,7 +103,7 @@ async def test_the_last_page_of_a_closed_shard_names_the_children():
         answer(NextShardIterator=None, ChildShards=[child]),
         msgspec.json.encode({"Records": [], "ChildShards": [child]}),
     ):
-        page = await page_of(body)
+        page = await page_of(body, native=native)
         assert (page.next_iterator, page.children) == (None, (expected,))
 
 
@@ -123,10 +124,10 @@ async def test_the_last_page_of_a_closed_shard_names_the_children():
         b"\xbfgRecords\x80\xff",
     ],
 )
-async def test_an_answer_that_cannot_be_read_whole_is_an_outage_and_never_an_empty_page(broken):
+async def test_an_answer_that_cannot_be_read_whole_is_an_outage_and_never_an_empty_page(broken, native):
     """One bad record must not be lost, nor may nonsense look like the end of the shard."""
     with pytest.raises(Unavailable, match=r"GetRecords.*orders.*shardId-000000000000") as caught:
-        await page_of(broken)
+        await page_of(broken, native=native)
     assert "payload" not in str(caught.value)
 
 

@@ -47,9 +47,9 @@ async def test_nothing_to_write_is_done_at_once(sink, dynamo):
     assert not dynamo.requests
 
 
-async def test_no_more_requests_than_the_depth_are_under_way(dynamo, client):
+async def test_no_more_requests_than_the_depth_are_under_way(dynamo, client, native):
     """The depth bounds connections and memory, and is used in full."""
-    async with running(dynamo, client, depth=3) as sink:
+    async with running(dynamo, client, native, depth=3) as sink:
         await sink.submit(puts(*names(300)), always)
     assert dynamo.most_under_way == 3
     assert len(dynamo.requests) == 12
@@ -82,7 +82,7 @@ async def test_one_number_in_two_spellings_is_never_twice_in_a_request(sink, dyn
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_writes_to_one_key_take_effect_in_order_whatever_happens(dynamo, client, seed):
+async def test_writes_to_one_key_take_effect_in_order_whatever_happens(dynamo, client, seed, native):
     """Few keys, many submitters, random latency, throttling, outages and unprocessed items: no write is ever overtaken."""
     chance = random.Random(seed)
     dynamo.latency_s = lambda: chance.expovariate(100)
@@ -96,7 +96,7 @@ async def test_writes_to_one_key_take_effect_in_order_whatever_happens(dynamo, c
             dynamo.script.append(lambda keys: [])
     last: dict[str, int] = {}
     futures = []
-    async with running(dynamo, client, depth=4, unit=chance.random) as sink:
+    async with running(dynamo, client, native, depth=4, unit=chance.random) as sink:
         for number in range(0, 600, 10):
             keys = [f"k{chance.randrange(40)}" for _ in range(10)]
             last.update({key: number + place for place, key in enumerate(keys)})

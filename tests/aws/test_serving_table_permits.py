@@ -87,7 +87,7 @@ async def test_a_waiter_that_left_takes_its_writes_out_of_a_shared_request(sink,
     assert dynamo.requests == [["gone", "stays"], ["stays"]]
 
 
-async def test_no_write_is_ever_sent_without_its_permit(dynamo, client):
+async def test_no_write_is_ever_sent_without_its_permit(dynamo, client, native):
     """Shards lose their leases at random moments, under throttling and unprocessed items."""
     chance = random.Random(7)
     leases = [Lease() for _ in range(8)]
@@ -95,7 +95,7 @@ async def test_no_write_is_ever_sent_without_its_permit(dynamo, client):
     trespasses = []
     dynamo.on_send = lambda keys: trespasses.extend(key for key in keys if not leases[int(key[0])].held)
     futures = []
-    async with running(dynamo, client, unit=chance.random) as sink:
+    async with running(dynamo, client, native, unit=chance.random) as sink:
         for number in range(100):
             shard = chance.randrange(len(leases))
             keys = [f"{shard}-{number}-{place}" for place in range(20)]
@@ -109,9 +109,9 @@ async def test_no_write_is_ever_sent_without_its_permit(dynamo, client):
     assert set(outcomes) == {LeaseLost, type(None)}
 
 
-async def test_a_waiter_that_left_takes_its_queued_writes_with_it(dynamo, client):
+async def test_a_waiter_that_left_takes_its_queued_writes_with_it(dynamo, client, native):
     """Cancelled before the only writer came to it: never sent; the others are."""
-    async with running(dynamo, client, depth=1) as sink:
+    async with running(dynamo, client, native, depth=1) as sink:
         first = sink.submit(puts(*names(25)), always)
         await asyncio.sleep(0.001)
         left, stayed = sink.submit(puts("left"), always), sink.submit(puts("stayed"), always)
@@ -121,10 +121,10 @@ async def test_a_waiter_that_left_takes_its_queued_writes_with_it(dynamo, client
     assert [key for keys in dynamo.requests[1:] for key in keys] == ["stayed"]
 
 
-async def test_when_the_sink_stops_every_waiter_is_told(dynamo, client):
+async def test_when_the_sink_stops_every_waiter_is_told(dynamo, client, native):
     """In flight, queued, and submitted afterwards: LeaseLost, and none hangs."""
     dynamo.latency_s = lambda: 1000.0
-    async with running(dynamo, client, depth=1) as sink:
+    async with running(dynamo, client, native, depth=1) as sink:
         futures = [sink.submit(puts(*names(25)), always), sink.submit(puts("queued"), always)]
         await asyncio.sleep(1)
     futures.append(sink.submit(puts("late"), always))

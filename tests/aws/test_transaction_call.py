@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from headrace.aws import transaction_call
 from headrace.aws.cancellation import CancellationReason, Cancelled
 from headrace.aws.transactions import DynamoTransactions
+from headrace.core.native import Native
 from headrace.core.write_modes import NotCarried
 from headrace.errors import AwsError, Throttled, Unavailable
 from headrace.operations import Condition, Delete, Increment, Put, Update
@@ -31,8 +34,15 @@ def transaction(*operations: Any, rows: Any = (LEASE,)) -> Transaction:
     return Transaction(operations or OPERATIONS, rows, "token", 1, 2)
 
 
-def members(*operations: Any) -> list[dict[str, Any]]:
-    return json.loads(transaction_call.encode(transaction(*operations), "things", "leases"))["TransactItems"]
+def members(*operations: Any, native: Native | None = None) -> list[dict[str, Any]]:
+    return json.loads(transaction_call.encode(transaction(*operations), "things", "leases", native))["TransactItems"]
+
+
+def test_an_item_of_any_kind_is_put_as_it_is(native):
+    """Also one that the transcoder leaves to Python."""
+    put, other = members(Put({"pk": "a", "n": Decimal("1.10")}), Put(OrderedDict(pk="b")), native=native)[1:]
+    assert put["Put"]["Item"] == {"pk": {"S": "a"}, "n": {"N": "1.10"}}
+    assert other["Put"]["Item"] == {"pk": {"S": "b"}}
 
 
 def read(*reasons: CancellationReason, rows: Any = (LEASE,)) -> Any:

@@ -1,6 +1,7 @@
 """Payloads of a known shape: what comes out without decoding is what comes out with it."""
 
 import json
+import re
 from decimal import Decimal
 
 import msgspec
@@ -21,6 +22,9 @@ READING = {
     "place": {"lat": 47.25, "name": "É", "more": {}},
     "list": [1, "two", {"three": 3.0}, [], [False]],
 }
+
+UNUSUAL = re.compile(rb"[-+.0-9]{27}|[0-9][eE][-+]?[0-9]{3}")
+"""Numbers that are long, or far from one."""
 
 text = st.text(st.sampled_from('abé大%:,"\\ \x00\x7f'), max_size=5)
 values = st.recursive(
@@ -89,11 +93,11 @@ def test_the_next_payload_of_a_shape_comes_out_as_it_would_the_ordinary_way():
 @given(payloads, styles)
 @example(READING, (", ", ": "))
 def test_a_shape_reads_the_payload_that_it_was_made_of(payload, separators):
-    """Unless there are escapes in it, which no shape has."""
+    """Unless there are escapes in it, or numbers that DynamoDB may not take: no shape has them."""
     data = encoded(payload, separators)
     known = shape(data)
     if known is None:
-        assert b"\\" in data
+        assert b"\\" in data or UNUSUAL.search(data)
     else:
         assert by_shape(known, data) == by_hand(data)
         assert values_by_shape(shape(data, layout=Layout.VALUES), data) == by_hand(data)

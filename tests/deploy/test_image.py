@@ -68,13 +68,25 @@ def test_the_versions_are_those_of_the_project():
     bootstrap = (ROOT / "tools" / "bootstrap.py").read_text()
     assert f'VERSION = "{given["UV_VERSION"]}"' in bootstrap
     assert given["VERSION"] == headrace.__version__
+    rust = re.match(r"rust:(\d+\.\d+)-slim", given["RUST_IMAGE"])
+    oldest = re.search(r'rust-version = "(\d+\.\d+)"', (ROOT / "native" / "Cargo.toml").read_text())
+    assert [int(part) for part in rust[1].split(".")] >= [int(part) for part in oldest[1].split(".")]
     python = re.match(r"python:(\d+\.\d+)-slim", given["PYTHON_IMAGE"])
     assert f"Programming Language :: Python :: {python[1]}" in (ROOT / "pyproject.toml").read_text()
 
 
-def test_every_stage_stands_on_the_same_python():
+def test_the_transcoder_and_headrace_are_of_one_version():
+    """The extra names it exactly."""
+    crate = (ROOT / "native" / "Cargo.toml").read_text()
+    distribution = (ROOT / "native" / "pyproject.toml").read_text()
+    for text in (crate, distribution):
+        assert f'version = "{headrace.__version__}"' in text
+    assert f'native = ["headrace-native=={headrace.__version__}"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_stage_with_a_python_stands_on_the_same_one():
     """A virtual environment moved between two of them does not run."""
-    assert arguments("FROM") == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
+    assert arguments("FROM") == ["${RUST_IMAGE} AS rust", "${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +97,10 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("image")
     (folder / "source").mkdir()
     for source in copied_from_here():
-        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-        copy(ROOT / source, folder / "source" / source)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, folder / "source" / source, ignore=shutil.ignore_patterns("target"))
+        else:
+            shutil.copy(ROOT / source, folder / "source" / source)
     sync = [UV, "sync", "--quiet", "--locked", "--no-dev", "--no-editable", "--python", sys.executable]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder / "opt"), "UV_SYSTEM_CERTS": "true"}
     done = subprocess.run(sync, cwd=folder / "source", env=environment, capture_output=True, text=True, check=False)

@@ -204,6 +204,7 @@ PARSERS = {
     "chaos": ("chaos.__main__", "_parser"),
     "simulation": ("simulation.__main__", "_parser"),
     "benchmarks": ("benchmarks.__main__", "_arguments"),
+    "transcoder.fuzz": ("transcoder.fuzz", "_parser"),
 }
 """Modules that are called, and where they make their parser."""
 

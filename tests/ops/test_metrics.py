@@ -14,7 +14,7 @@ from headrace.ops import catalogue
 from headrace.ops.catalogue import CATALOGUE
 from headrace.ops.event_log import EventLog
 from headrace.ops.fleet_gauges import FleetGauges
-from headrace.ops.metrics import Metrics, process_registry
+from headrace.ops.metrics import Metrics, process_registry, tell_build
 from headrace.ops.request_times import RequestTimes
 from headrace.ops.tally import Tally
 from headrace.ports import Observer, ShardStatus
@@ -98,6 +98,7 @@ def test_every_metric_of_the_catalogue_is_exposed_and_no_other(registry, metrics
     limits = {catalogue.LEASE_DURATION: 10.0, catalogue.HANDLER_TIMEOUT: 60.0}
     registry.register(FleetGauges("orders", lambda: FLEET, limits))
     RequestTimes(registry, "orders")
+    tell_build(registry)
     exposed = {family.name for family in registry.collect()}
     assert exposed == {metric.name.removesuffix("_total") for metric in CATALOGUE}
 
@@ -243,11 +244,11 @@ def test_totals_survive_the_shard_that_they_came_from(registry, metrics):
 
 def test_the_process_registry_shows_memory_and_cpu_and_no_created_series(clock):
     """What the memory limit of a container is compared with."""
-    registry = process_registry()
+    registry = process_registry("1.2")
     Metrics(registry, clock, "orders")
     text = generate_latest(registry).decode()
     assert "process_resident_memory_bytes" in text
-    assert "headrace_build_info" in text
+    assert 'native="1.2"' in next(line for line in text.splitlines() if line.startswith("headrace_build_info{"))
     assert "_created" not in text
 
 

@@ -16,6 +16,8 @@ from headrace.aws.submission import Submission, Write
 from headrace.aws.write_request import ALL_DONE, Answered, TableKeys, Writes
 from headrace.core.item_keys import stored_key
 from headrace.core.items import attributes, careful_attributes
+from headrace.core.native import Native
+from headrace.core.rendered_items import RenderedItem
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import Unavailable
@@ -86,13 +88,16 @@ class BatchWrites:
     target = TARGET
     is_ordered = False
 
-    def __init__(self, keys: TableKeys) -> None:
+    def __init__(self, keys: TableKeys, native: Native | None = None) -> None:
         self._keys = keys
+        self._native = native
 
     def write(self, index: int, effect: Effect, submission: Submission, order: str) -> Write:  # noqa: ARG002 - the protocol's
         """One put or delete. Raises UnknownTableError, ItemError, NotCarried."""
         if type(effect) is not Put or effect.condition is not None:
             insist(effect, WriteMode.PUT)
+        elif type(effect.item) is RenderedItem and effect.table is None and effect.item.key is not None:
+            return Write(effect.item.key, effect, submission, index)
         return Write(self._keys.key(effect), effect, submission, index)
 
     def arrange(self, line: Line[Write]) -> None:
@@ -101,10 +106,26 @@ class BatchWrites:
     def encode(self, part: Writes) -> bytes:
         """The request body. Raises ValueError, TypeError or RecursionError when a write cannot be encoded: see `fault`."""
         effects = [line[-1].effect for line in part.values()]
+        if self._native is not None and (body := self._compiled(effects, self._native)) is not None:
+            return body
         try:
             return _encode(self._batch(effects, attributes))
         except (TypeError, ValueError, RecursionError):
             return _encode(self._batch(effects, careful_attributes))
+
+    def _compiled(self, effects: list[Effect], native: Native) -> bytes | None:
+        """The same by the transcoder; None where it declines, or where there are other writes than puts into the sink's table."""
+        items = [
+            effect.item.text if type(effect.item) is RenderedItem else effect.item
+            for effect in effects
+            if type(effect) is Put and effect.table is None
+        ]
+        if len(items) < len(effects):
+            return None
+        try:
+            return native.encoder.puts(self._keys.default, items)
+        except native.declined:
+            return None
 
     def fault(self, write: Write) -> str | None:
         """Why this write cannot be encoded, without any value of it; None if it can."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
+
+import msgspec
 
 from headrace.aws import statement_call
 from headrace.aws.guarded_texts import Shape
@@ -23,7 +25,7 @@ from headrace.aws.statement_call import (
     careful,
     fault_of,
     item_of,
-    wrapped,
+    wrapping,
 )
 from headrace.aws.submission import Submission, Write
 from headrace.aws.write_counts import WriteCounts
@@ -32,6 +34,8 @@ from headrace.core import guarded
 from headrace.core.guarded import Ask, Form, Guard, Refuse, Same, Stale
 from headrace.core.items import N, S
 from headrace.core.known_items import KnownItems
+from headrace.core.native import Native
+from headrace.core.rendered_items import RenderedValues
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import AwsError, Unavailable
@@ -64,12 +68,12 @@ class GuardedWrite(Write, gc=False, eq=False):
     shape: Shape | None = None
 
 
-class Known(NamedTuple):
-    """What is known of an item: the order that was written last, its rank, and the names of its attributes."""
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """What is known of an item: the order that was written last, its rank, and the shape of its attributes."""
 
     order: str
     rank: Rank
-    names: tuple[str, ...]
+    shape: Shape
 
 
 class GuardedStatements:
@@ -78,8 +82,9 @@ class GuardedStatements:
     target = statement_call.TARGET
     is_ordered = True
 
-    def __init__(self, keys: TableKeys, counts: WriteCounts, guard: Guard) -> None:
+    def __init__(self, keys: TableKeys, counts: WriteCounts, guard: Guard, native: Native | None = None) -> None:
         self._keys = keys
+        self._wrap = wrapping(native)
         self._counts = counts
         self._guard = guard
         self._shape_of = lru_cache(MOST_SHAPES)(lambda table, names: Shape(table, names, keys[table], guard))
@@ -102,7 +107,7 @@ class GuardedStatements:
         """The request body. Raises ValueError, TypeError or RecursionError when a write cannot be encoded: see `fault`."""
         writes = [_guarded(line[-1]) for line in part.values()]
         try:
-            return statement_call.encode([self._statement(write, wrapped) for write in writes])
+            return statement_call.encode([self._again(write) or self._statement(write, self._wrap) for write in writes])
         except (TypeError, ValueError, RecursionError):
             return statement_call.encode([self._statement(write, careful) for write in writes])
 
@@ -117,12 +122,23 @@ class GuardedStatements:
         for (key, line), response in zip(part.items(), responses, strict=True):
             write = _guarded(line[-1])
             if write.form is Form.REPLACE and response.Error is None:
-                self._known.add(key, Known(write.order, write.rank, _shape(write).names))
+                self._known.add(key, Known(write.order, write.rank, _shape(write)))
             else:
                 self._read_one(key, write, response, reading)
         return reading.answered
 
     # --- ask -----------------------------------------------------------------------------------------------------------
+
+    def _again(self, write: GuardedWrite) -> Statement | None:
+        """The steady state in one step: the item is text, and of a key that was written last from here. None where it is not."""
+        item = item_of(write.effect)
+        if write.form is not None or type(item) is not RenderedValues:
+            return None
+        known: Known | None = self._known.get(write.key)
+        if known is None or known.shape.names is not item.names or known.rank >= write.rank:
+            return None
+        write.form, write.shape, write.expected = Form.REPLACE, known.shape, known.order
+        return known.shape.replacement(item.values_json, write.order, known.order)
 
     def _statement(self, write: GuardedWrite, wrap: Wrap) -> Statement:
         names, values = wrap(item_of(write.effect))
@@ -137,7 +153,7 @@ class GuardedStatements:
         known: Known | None = self._known.get(write.key)
         if known is None:
             return Form.INSERT if self._newness > 0 else Form.UPDATE
-        if known.names != shape.names or known.rank >= write.rank:
+        if known.shape.names != shape.names or known.rank >= write.rank:
             return Form.UPDATE
         write.expected = known.order
         return Form.REPLACE
@@ -207,7 +223,7 @@ class GuardedStatements:
             write.form, write.surplus = Form.TRIM, surplus
             reading.at_once.add(key)
         else:
-            self._known.add(key, Known(write.order, write.rank, _shape(write).names))
+            self._known.add(key, Known(write.order, write.rank, _shape(write)))
 
     def _guess(self, surprise: int) -> None:
         self._newness = max(-SURE, min(SURE, self._newness + surprise))

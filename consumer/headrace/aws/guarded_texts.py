@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final, assert_never
 
@@ -19,7 +20,10 @@ from headrace.aws.statement_call import (
 )
 from headrace.aws.statements import quoted
 from headrace.core.guarded import Form, Guard
-from headrace.core.items import S
+from headrace.core.items import N, S
+from headrace.core.native import CompiledValues, compiled_values
+
+_encode = msgspec.json.Encoder().encode
 
 ALL_OLD: Final = "ALL_OLD"
 
@@ -36,11 +40,13 @@ class Shape:
         self._key_at = [names.index(name) for name in keys]
         self._rest_at = [place for place, name in enumerate(names) if name not in keys]
         own_at = len(names)
-        places = [*self._rest_at, own_at, *self._key_at]
-        self._sets_and_key: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*places)
+        self._order = [*self._rest_at, own_at, *self._key_at]
+        self._sets_and_key: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*self._order)
+        self._places: dict[int, bytes] = {}
+        """That order as the transcoder takes it, by the number of values behind the item's."""
         self._texts: dict[Form, msgspec.Raw] = {}
 
-    def statement(self, form: Form, values: list[Any], own: S, compared: list[Any]) -> Statement:
+    def statement(self, form: Form, values: Sequence[Any], own: S, compared: list[Any]) -> Statement:
         """Write the item with the order `own`; `compared` are the values of the guard.
 
         Raises ItemError where its text would be too long.
@@ -48,13 +54,37 @@ class Shape:
         text = self._texts.get(form)
         if text is None:
             text = self._texts[form] = text_json(self._text(form), self.names)
+        if (compiled := compiled_values(values)) is not None:
+            return self._compiled(form, text, compiled, (own, *compared))
         given = (*values, beside(values, own))
         if form is Form.INSERT:
             return Statement(text, parameters(given))
         asked = (beside(values, value) for value in compared)
         return Statement(text, parameters((*self._sets_and_key(given), *asked)), ALL_OLD)
 
-    def trim(self, surplus: Names, values: list[Any], own: S) -> Statement:
+    def replacement(self, values: Sequence[Any], own: str, expected: str) -> Statement:
+        """`statement` in the form that nearly all have, of values that are JSON already."""
+        text = self._texts.get(Form.REPLACE)
+        if text is None or (compiled := compiled_values(values)) is None:
+            return self.statement(Form.REPLACE, values, S(own), [S(expected)])
+        return self._arranged(text, compiled, (own, expected))
+
+    def _compiled(self, form: Form, text: msgspec.Raw, values: CompiledValues, more: Iterable[S | N]) -> Statement:
+        """The same of values that the transcoder made; `more` is the order, and what is compared."""
+        texts = tuple([value.S if type(value) is S else _encode(value) for value in more])
+        if form is Form.INSERT:
+            return Statement(text, msgspec.Raw(values.listed(texts)))
+        return self._arranged(text, values, texts)
+
+    def _arranged(self, text: msgspec.Raw, values: CompiledValues, texts: tuple[str | bytes, ...]) -> Statement:
+        places = self._places.get(len(texts))
+        if places is None:
+            behind = len(self.names) + 1
+            order = (*self._order, *range(behind, behind + len(texts) - 1))
+            places = self._places[len(texts)] = struct.pack(f"<{len(order)}H", *order)
+        return Statement(text, msgspec.Raw(values.arranged(places, texts)), ALL_OLD)
+
+    def trim(self, surplus: Names, values: Sequence[Any], own: S) -> Statement:
         """Take these attributes away if the order is still `own`. Raises ItemError where its text would be too long."""
         removals = " ".join(f"REMOVE {quoted(name)}" for name in surplus)
         where = f"{where_key(self._keys)} AND {quoted(self._guard.own_attribute)} = ?"

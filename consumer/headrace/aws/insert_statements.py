@@ -23,11 +23,12 @@ from headrace.aws.statement_call import (
     parameters,
     text_json,
     trouble,
-    wrapped,
+    wrapping,
 )
 from headrace.aws.submission import Submission, Write
 from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import ALL_DONE, Answered, TableKeys, Writes
+from headrace.core.native import Native
 from headrace.core.write_modes import WriteMode, insist
 from headrace.core.write_queue import Line
 from headrace.errors import AwsError
@@ -40,8 +41,9 @@ class InsertStatements:
     target = statement_call.TARGET
     is_ordered = False
 
-    def __init__(self, keys: TableKeys, counts: WriteCounts) -> None:
+    def __init__(self, keys: TableKeys, counts: WriteCounts, native: Native | None = None) -> None:
         self._keys = keys
+        self._wrap = wrapping(native)
         self._counts = counts
         self._text = lru_cache(MOST_SHAPES)(lambda table, names: text_json(insert_text(table, names), names))
 
@@ -59,7 +61,7 @@ class InsertStatements:
         """The request body. Raises ValueError, TypeError or RecursionError when a write cannot be encoded: see `fault`."""
         effects = [line[-1].effect for line in part.values()]
         try:
-            return statement_call.encode([self._statement(effect, wrapped) for effect in effects])
+            return statement_call.encode([self._statement(effect, self._wrap) for effect in effects])
         except (TypeError, ValueError, RecursionError):
             return statement_call.encode([self._statement(effect, careful) for effect in effects])
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from headrace.aws.session import translated
+from headrace.core.native import CompiledPage, Native
 from headrace.errors import Unavailable
 from headrace.model import (
     SHARD_END,
@@ -82,6 +83,9 @@ _decode = msgspec.json.Decoder(WirePage, strict=False).decode
 """Not strict, because numbers of more than 64 bits come as text. Base64 and numbers are still checked."""
 
 
+_decode_children = msgspec.json.Decoder(list[WireChild], strict=False).decode
+
+
 class KinesisStream:
     """One stream, named by its name or its ARN. The client's lifetime is the caller's.
 
@@ -89,8 +93,9 @@ class KinesisStream:
     accepts either or both; some local servers know only names).
     """
 
-    def __init__(self, client: KinesisClient, stream_name_or_arn: str) -> None:
+    def __init__(self, client: KinesisClient, stream_name_or_arn: str, native: Native | None = None) -> None:
         self._client = client
+        self._native = native
         self._name = stream_name_or_arn.rpartition(":stream/")[2]
         self._arn: dict[str, Any] = {}
         if stream_name_or_arn != self._name:
@@ -151,6 +156,13 @@ class KinesisStream:
 
     def page(self, body: bytes | memoryview, shard: ShardId) -> Page:
         """An answer of GetRecords, or an event of SubscribeToShard, out of its JSON text."""
+        if self._digits:
+            body = _zeros.sub(rb"\1", bytes(body))
+        if self._native is not None:
+            try:
+                return _compiled(self._native.page(bytes(body), Record, shard))
+            except (self._native.declined, msgspec.DecodeError):
+                pass  # it is read again below, or refused there
         page = self._decode(body, shard)
         size = 0
         for record in page.records:
@@ -182,8 +194,6 @@ class KinesisStream:
                 return "TRIM_HORIZON", {}
 
     def _decode(self, body: bytes | memoryview, shard: ShardId) -> WirePage:
-        if self._digits:
-            body = _zeros.sub(rb"\1", bytes(body))
         try:
             return _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -194,6 +204,18 @@ class KinesisStream:
             return parsedate_to_datetime(headers["date"]).timestamp()
         except (KeyError, ValueError) as error:
             raise Unavailable(f"kinesis DescribeStreamSummary, {self._name}: no date in the answer") from error
+
+
+def _compiled(found: CompiledPage) -> Page:
+    records, next_iterator, behind_ms, children, continuation, size = found
+    return Page(
+        records=records,
+        next_iterator=next_iterator or (None if continuation is None else str(continuation)),
+        behind_s=(behind_ms or 0.0) / 1000.0,
+        size=size,
+        children=() if children is None else tuple(child.shard() for child in _decode_children(children)),
+        continuation=continuation,
+    )
 
 
 def _keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:

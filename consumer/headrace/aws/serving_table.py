@@ -12,8 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
-from operator import itemgetter
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headrace.aws.batch_write import MOST_WRITES, BatchWrites
@@ -30,6 +29,7 @@ from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import TableKeys, WriteRequest
 from headrace.core.guarded import Guard
 from headrace.core.items import ItemError
+from headrace.core.native import Native
 from headrace.core.record_order import nth
 from headrace.core.write_modes import NotCarried, WriteMode
 from headrace.core.write_queue import WriteQueue
@@ -63,17 +63,19 @@ class SinkRules:
     mode: WriteMode = WriteMode.PUT
     folds: bool = True
     guard: Guard = OWN_ORDER
+    native: Native | None = None
+    """The compiled transcoder, where there is one."""
 
 
 def request_of(rules: SinkRules, keys: TableKeys, counts: WriteCounts) -> WriteRequest:
     """How the mode speaks to DynamoDB."""
     match rules.mode:
         case WriteMode.INSERT:
-            return InsertStatements(keys, counts)
+            return InsertStatements(keys, counts, rules.native)
         case WriteMode.LATEST:
-            return GuardedStatements(keys, counts, rules.guard)
+            return GuardedStatements(keys, counts, rules.guard, rules.native)
         case _:
-            return BatchWrites(keys)
+            return BatchWrites(keys, rules.native)
 
 
 class ServingTable:
@@ -230,8 +232,12 @@ class ServingTable:
 
 
 def _orders(writes: Sequence[tuple[int, Effect]], order: OrderOf) -> Iterator[str]:
-    """The place of each write: its record's, and among the writes of one record its own."""
-    for index, together in groupby(writes, key=itemgetter(0)):
-        place = order(index)
-        for number, _ in enumerate(together):
+    """The place of each write: its record's, and among the writes of one record, which follow each other, its own."""
+    before, number, place = -1, 0, ""
+    for index, _ in writes:
+        if index == before:
+            number += 1
             yield nth(place, number)
+        else:
+            before, number, place = index, 0, order(index)
+            yield place

@@ -15,6 +15,7 @@ import msgspec
 
 from headrace.aws.statements import literal, quoted
 from headrace.core.items import WRAP, ItemError, N, S, careful_attributes
+from headrace.core.native import Native, compiled_values
 from headrace.core.rendered_items import RenderedValues
 from headrace.errors import AwsError, Denied, NotFound, Throttled, Unavailable
 from headrace.operations import Effect, Put
@@ -40,7 +41,7 @@ MOST_SHAPES: Final = 4096
 
 Names: TypeAlias = tuple[str, ...]
 
-Wrap: TypeAlias = Callable[[Mapping[str, Any]], tuple[Names, list[Any]]]
+Wrap: TypeAlias = Callable[[Mapping[str, Any]], tuple[Names, Sequence[Any]]]
 """An item to its names and values, which are either all to be encoded or all `bytes`: JSON already."""
 
 
@@ -125,7 +126,7 @@ def trouble(error: StatementError) -> AwsError | None:
             return None
 
 
-def wrapped(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
+def wrapped(item: Mapping[str, Any]) -> tuple[Names, Sequence[Any]]:
     """Names and values of an item, as DynamoDB takes them, side by side. Raises ItemError."""
     if type(item) is RenderedValues:
         return item.names, item.values_json
@@ -133,6 +134,23 @@ def wrapped(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
         return tuple(item), [WRAP[type(value)](value) for value in item.values()]
     except (KeyError, ValueError, RecursionError):
         return careful(item)
+
+
+def wrapping(native: Native | None) -> Wrap:
+    """`wrapped`; by the transcoder, where there is one, but for what it declines."""
+    if native is None:
+        return wrapped
+    values, declined = native.encoder.values, native.declined
+
+    def wrap(item: Mapping[str, Any]) -> tuple[Names, Sequence[Any]]:
+        if type(item) is RenderedValues:
+            return item.names, item.values_json
+        try:
+            return values(item)
+        except declined:
+            return wrapped(item)
+
+    return wrap
 
 
 def careful(item: Mapping[str, Any]) -> tuple[Names, list[Any]]:
@@ -149,6 +167,8 @@ def item_of(effect: Effect) -> Mapping[str, Any]:
 
 def parameters(values: Sequence[Any]) -> Sequence[Any] | msgspec.Raw:
     """Values of a statement in its order; see `Wrap`."""
+    if (compiled := compiled_values(values)) is not None:
+        return msgspec.Raw(compiled.listed(()))
     if type(values[0]) is bytes:
         return msgspec.Raw(b"[%b]" % b",".join(values))
     return values

@@ -18,6 +18,8 @@ from headrace.aws.lease_table import member as row_member
 from headrace.aws.lease_table import row_of
 from headrace.aws.statement_call import MOST_SHAPES, fault_of
 from headrace.core.items import attributes, careful_attributes
+from headrace.core.native import Native
+from headrace.core.rendered_items import RenderedItem
 from headrace.errors import AwsError, Throttled, Unavailable
 from headrace.operations import Condition, Delete, Effect, Increment, Put, Update
 from headrace.transactions import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction
@@ -71,18 +73,33 @@ class Call(msgspec.Struct, gc=False):
 _encode = msgspec.json.Encoder().encode
 
 
-def encode(transaction: Transaction, table: str, lease_table: str) -> bytes:
+def encode(transaction: Transaction, table: str, lease_table: str, native: Native | None = None) -> bytes:
     """The body; `table` is the one of operations that name none. Raises ValueError, TypeError or RecursionError: see `faults`."""
     try:
-        return _encode(_call(transaction, table, lease_table, attributes))
+        item = attributes if native is None else _compiled(native)
+        return _encode(_call(transaction, table, lease_table, attributes, item))
     except (TypeError, ValueError, RecursionError):
-        return _encode(_call(transaction, table, lease_table, careful_attributes))
+        return _encode(_call(transaction, table, lease_table, careful_attributes, careful_attributes))
+
+
+def _compiled(native: Native) -> Wrap:
+    """A put's item by the transcoder, but for what it declines."""
+
+    def wrap(item: Mapping[str, Any]) -> Any:
+        if type(item) is RenderedItem:
+            return msgspec.Raw(item.text)
+        try:
+            return msgspec.Raw(native.encoder.item(item))
+        except native.declined:
+            return attributes(item)
+
+    return wrap
 
 
 def faults(operations: Sequence[Effect], table: str) -> dict[int, str]:
     """Which operations cannot be encoded, and why, without any value of them."""
     found = {
-        place: fault_of(lambda effect=effect: _member(effect, table, careful_attributes))  # type: ignore[misc]
+        place: fault_of(lambda effect=effect: _member(effect, table, careful_attributes, careful_attributes))  # type: ignore[misc]
         for place, effect in enumerate(operations)
     }
     return {place: reason for place, reason in found.items() if reason is not None}
@@ -126,17 +143,17 @@ def _in_words(reason: CancellationReason, effect: Effect) -> str:
 # --- operations → members ---------------------------------------------------------------------------------------------
 
 
-def _call(transaction: Transaction, table: str, lease_table: str, wrap: Wrap) -> Call:
+def _call(transaction: Transaction, table: str, lease_table: str, wrap: Wrap, wrap_item: Wrap) -> Call:
     members: list[Member] = [row_member(row, lease_table) for row in transaction.rows]
-    members.extend([_member(effect, table, wrap) for effect in transaction.operations])
+    members.extend([_member(effect, table, wrap, wrap_item) for effect in transaction.operations])
     return Call(members, transaction.token)
 
 
-def _member(effect: Effect, table: str, wrap: Wrap) -> Member:
+def _member(effect: Effect, table: str, wrap: Wrap, wrap_item: Wrap) -> Member:
     table = effect.table or table
     match effect:
         case Put():
-            return PutMember(_conditional(Action(table, wrap(effect.item)), effect.condition, wrap))
+            return PutMember(_conditional(Action(table, wrap_item(effect.item)), effect.condition, wrap))
         case Delete():
             return DeleteMember(_conditional(Action(table, Key=wrap(effect.key)), effect.condition, wrap))
         case Increment():

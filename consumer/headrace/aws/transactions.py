@@ -11,6 +11,7 @@ from headrace.aws.channel import Poster
 from headrace.aws.key_schema import describe_keys, serving_key
 from headrace.aws.write_counts import WriteCounts
 from headrace.aws.write_request import TableKeys
+from headrace.core.native import Native
 from headrace.core.write_modes import NotCarried
 from headrace.errors import AwsError, LeaseLost, Throttled
 from headrace.model import Permit
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 class DynamoTransactions:
     """Implements `ports.Transactions` over `table`, which effects may name others beside, and the lease table."""
 
-    def __init__(self, channel: Poster, client: DynamoDBClient, table: str, lease_table: str) -> None:
+    def __init__(
+        self, channel: Poster, client: DynamoDBClient, table: str, lease_table: str, native: Native | None = None
+    ) -> None:
         self.counts = WriteCounts()
+        self._native = native
         self._channel = channel
         self._client = client
         self._keys = TableKeys(table)
@@ -61,7 +65,7 @@ class DynamoTransactions:
 
     async def _commit(self, transaction: Transaction, permit: Permit) -> CommitOutcome:
         try:
-            body = transaction_call.encode(transaction, self._keys.default, self._lease_table)
+            body = transaction_call.encode(transaction, self._keys.default, self._lease_table, self._native)
         except (TypeError, ValueError, RecursionError):
             faults = transaction_call.faults(transaction.operations, self._keys.default)
             if not faults:

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeAlias
 
 from headrace.aws.submission import Submission, Write
 from headrace.core.item_keys import key_of
+from headrace.core.rendered_items import RenderedItem, RenderedValues
 from headrace.core.write_queue import Chunk, Line
 from headrace.errors import AwsError
 from headrace.operations import Effect, Put
@@ -73,5 +74,7 @@ class TableKeys(dict[str, tuple[str, ...]]):
         """Equal for effects on one item. Raises ItemError when it has no key, UnknownTableError."""
         item = effect.item if isinstance(effect, Put) else effect.key
         if effect.table is None or effect.table == self.default:
+            if (type(item) is RenderedItem or type(item) is RenderedValues) and item.key is not None:
+                return item.key
             return key_of(item, self[self.default])
         return effect.table, key_of(item, self[effect.table])

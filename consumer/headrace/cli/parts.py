@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -22,6 +22,7 @@ from headrace.aws.tables import ensure_table
 from headrace.aws.timed_channel import TimedChannel
 from headrace.aws.transactions import DynamoTransactions
 from headrace.core.guarded import Guard
+from headrace.core.native import Native, installed
 from headrace.core.shapes import Layout
 from headrace.core.write_modes import WriteMode
 from headrace.errors import Denied, NotFound, SettingsError
@@ -137,8 +138,17 @@ async def open_handler(
         if isinstance(handler, BatchHandler):
             yield handler
         else:
-            await serving_schema(clients, settings)
-            yield handler
+            yield _early(handler, await serving_schema(clients, settings), settings)
+
+
+def _early(handler: Handler, schema: KeySchema, settings: Settings) -> Handler:
+    """With items that are text as soon as they are returned, where that is how they are written."""
+    from headrace.handlers.early_items import early  # noqa: PLC0415 - likewise
+
+    native = native_of(settings)
+    if native is None or handler.is_async or settings.sink.mode != WriteMode.PUT:
+        return handler
+    return replace(handler, call=early(handler.call, schema.names, native))
 
 
 def _spec(settings: Settings, stream_arn: str) -> HandlerSpec:
@@ -175,7 +185,19 @@ def item_mapping_of(settings: Settings, schema: KeySchema, *, renders: bool = Fa
     layout = None
     if renders:
         layout = Layout.ITEM if settings.sink.mode in WHOLE_ITEMS else Layout.VALUES
-    return item_mapping(rules, key_types, settings.stream.label, layout=layout, order_by=settings.sink.order_by)
+    return item_mapping(
+        rules,
+        key_types,
+        settings.stream.label,
+        layout=layout,
+        order_by=settings.sink.order_by,
+        native=native_of(settings),
+    )
+
+
+def native_of(settings: Settings) -> Native | None:
+    """The compiled transcoder, where it is installed and not turned off."""
+    return None if settings.native == "off" else installed()
 
 
 WHOLE_ITEMS: Final = frozenset({WriteMode.PUT, WriteMode.TRANSACTIONAL})
@@ -195,7 +217,8 @@ async def open_sink(
         open_channel(clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s) as channel,
         TaskGroup() as tasks,
     ):
-        rules, patience = sink_rules(settings.sink), Patience(clock, CHANCE)
+        rules = replace(sink_rules(settings.sink), native=native_of(settings))
+        patience = Patience(clock, CHANCE)
         timed = TimedChannel(channel, took, clock)
         sink = ServingTable(
             timed, clients.dynamodb, rules, patience, depth=depth, longest_call_s=timeout_s, traces=traces
@@ -219,7 +242,9 @@ async def open_transactions(
         clients.session, clients.dynamodb, clock, connections=depth, timeout_s=timeout_s
     ) as channel:
         timed = TimedChannel(channel, took, clock)
-        made = DynamoTransactions(timed, clients.dynamodb, settings.serving_table, settings.lease.table)
+        made = DynamoTransactions(
+            timed, clients.dynamodb, settings.serving_table, settings.lease.table, native_of(settings)
+        )
         await made.check()
         yield made
 

@@ -46,7 +46,7 @@ from headrace.ops import catalogue
 from headrace.ops.catalogue import Metric
 from headrace.ops.endpoints import Answers, serve
 from headrace.ops.fleet_gauges import FleetGauges
-from headrace.ops.metrics import process_registry
+from headrace.ops.metrics import NO_NATIVE, process_registry
 from headrace.ops.nudge import open_nudges, reachable_at
 from headrace.ops.request_times import RequestTimes
 from headrace.ports import BatchHandler, Handler, Ports
@@ -99,14 +99,15 @@ async def _main(settings: Settings, report_to: int | None, traces: Traces | None
     _listen_for_signals(stop, settings.shutdown.timeout.total_seconds())
     for idle in without_effect(settings, parts.check_handler(settings)):
         log.warning("setting_without_effect", setting=idle.name.env, reason=idle.reason)
-    registry = process_registry()
+    native = parts.native_of(settings)
+    registry = process_registry(NO_NATIVE if native is None else native.version)
     clock = SystemClock()
     times = RequestTimes(registry, settings.stream.label)
     hooks: list[CallHooks] = [TimedCalls(times.took, clock)]
     if traces is not None:
         hooks.append(TracedCalls(traces))
     async with aws_clients(*hooks) as clients:
-        stream = KinesisStream(clients.kinesis, settings.stream.name)
+        stream = KinesisStream(clients.kinesis, settings.stream.name, native)
         description = await parts.describe_stream(stream, settings)
         await parts.ensure_tables(clients, settings)
         async with (
@@ -143,7 +144,13 @@ async def _main(settings: Settings, report_to: int | None, traces: Traces | None
             )
             reporter, page = screen.shown_worker(settings, ports, tally, worker, limits)
             async with serve(answers, address=settings.ops.address, port=settings.ops.port, screen=page) as port:
-                log.info("worker_started", version=headrace.__version__, stream=description.arn, ops_port=port)
+                log.info(
+                    "worker_started",
+                    version=headrace.__version__,
+                    native=NO_NATIVE if native is None else native.version,
+                    stream=description.arn,
+                    ops_port=port,
+                )
                 worker.address = reachable_at(settings.ops.address, port)
                 _settle_down()
                 stop.is_starting = False

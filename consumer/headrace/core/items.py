@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from headrace.core.number_range import MOST_DIGITS, fits
 from headrace.core.rendered_items import RenderedItem
 
 MAX_DEPTH: Final = 32
@@ -108,8 +109,8 @@ _encode = msgspec.json.Encoder().encode
 def attributes(item: Mapping[str, Any]) -> dict[str, AttributeValue] | msgspec.Raw:
     """The item as DynamoDB takes it. Raises ItemError for a value that DynamoDB has no type for.
 
-    Limits that the server judges (38 digits, 400 KB, empty keys) are left to it. A map's keys should be strings; numbers
-    among them become text, as in JSON.
+    Also for a number beyond 38 digits or DynamoDB's range. Other limits (400 KB, empty keys) are left to the server. A map's
+    keys should be strings; numbers among them become text, as in JSON.
     """
     if type(item) is RenderedItem:
         return msgspec.Raw(item.text)
@@ -144,23 +145,39 @@ class _Unfit(ValueError):  # noqa: N818 - an ItemError whose place is not known 
     """A value cannot be an attribute value."""
 
 
+def _weighed(text: str) -> str:
+    if not fits(text):
+        raise _Unfit(f"a number of more than {MOST_DIGITS} digits, or beyond DynamoDB's range")
+    return text
+
+
 def _decimal_text(value: Decimal) -> str:
     if not value.is_finite():
         raise _Unfit("DynamoDB has neither NaN nor infinity")
-    return Decimal.__str__(value)
+    text = Decimal.__str__(value)
+    return _weighed(text) if len(text) > MOST_DIGITS or "E" in text else text
 
 
 def _float_text(value: float) -> str:
     if not isfinite(value):
         raise _Unfit("DynamoDB has neither NaN nor infinity")
-    return float.__repr__(value)
+    text = float.__repr__(value)
+    return _weighed(text) if "e" in text else text
 
 
 def _int_text(value: int) -> str:
     try:
-        return int.__repr__(value)
+        text = int.__repr__(value)
     except ValueError:  # CPython prints at most 4,300 digits
-        raise _Unfit("an integer of more than 38 digits") from None
+        raise _Unfit(f"an integer of more than {MOST_DIGITS} digits") from None
+    return _weighed(text) if len(text) > MOST_DIGITS else text
+
+
+def _fitting(value: N) -> N:
+    text = value.N
+    if len(text) > MOST_DIGITS or "e" in text or "E" in text:
+        _weighed(text)
+    return value
 
 
 def _plain_text(value: str) -> str:
@@ -177,7 +194,7 @@ def _number_text(value: Any) -> str:
         case bool():
             raise _Unfit("a set must hold only strings, only numbers or only bytes")
         case N():
-            return value.N
+            return _fitting(value).N
         case int():
             return _int_text(value)
         case float():
@@ -198,12 +215,15 @@ def _set(members: AbstractSet[Any]) -> SS | NS | BS:
     return NS([_number_text(member) for member in members])
 
 
+_EDGE: Final = 10**MOST_DIGITS
+"""Integers within it have no more digits than a number may have."""
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 WRAP: Final[dict[type, Callable[[Any], Any]]] = {
     str: S,
-    N: lambda value: value,
-    int: lambda value: N(str(value)),
+    N: _fitting,
+    int: lambda value: N(str(value)) if -_EDGE < value < _EDGE else N(_int_text(value)),
     bool: {True: BOOL(True), False: BOOL(False)}.__getitem__,
     type(None): {None: NULL(True)}.__getitem__,
     dict: lambda value: M({name: WRAP[type(inner)](inner) for name, inner in value.items()}),
@@ -220,7 +240,7 @@ WRAP: Final[dict[type, Callable[[Any], Any]]] = {
 
 LEAVES: Final[tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...]] = (
     ((bool, type(None)), lambda value: WRAP[type(value)](value)),
-    (N, lambda value: N(value.N)),
+    (N, _fitting),
     (str, lambda value: S(_plain_text(value))),
     (int, lambda value: N(_int_text(value))),
     (float, WRAP[float]),

@@ -2,61 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from abc import ABCMeta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+Whole: TypeAlias = Callable[[Any], Mapping[str, Any]]
+"""From a record to its item as a dict."""
 
 
-class Rendered(Mapping[str, Any]):
-    """An item whose text is there before anybody asked for its values: read as a dict, it makes them.
+class _Meta(msgspec.StructMeta, ABCMeta):
+    """Of a Struct that is a Mapping: one is made for each record, at less than half of a class's price."""
 
-    `fields` is what is known of it without that, the key at least.
+
+class Rendered(msgspec.Struct, Mapping[str, Any], metaclass=_Meta, gc=False, eq=False):
+    """An item whose text is there before anybody asked for its values: read as a dict, it makes them with `whole`.
+
+    `fields` is what is known of it without that: its key at least, unless `key` is what `item_keys.key_of` would make of that.
     """
 
-    __slots__ = ("_fields", "_make")
-
-    def __init__(self, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
-        self._fields = fields
-        self._make = make
+    fields: Mapping[str, Any]
+    whole: Whole
+    record: Any
+    key: tuple[Any, ...] | None
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of one attribute."""
-        return self._fields[name] if name in self._fields else self._make().get(name, default)
+        return self.fields[name] if name in self.fields else self.whole(self.record).get(name, default)
 
     def __getitem__(self, name: str) -> Any:
-        return self._make()[name]
+        return self.whole(self.record)[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._make())
+        return iter(self.whole(self.record))
 
     def __len__(self) -> int:
-        return len(self._make())
+        return len(self.whole(self.record))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self.items()) == dict(other.items())
+
+    __hash__ = None  # type: ignore[assignment] # as a dict
 
 
-class RenderedItem(Rendered):
+class RenderedItem(Rendered, gc=False, eq=False):
     """`text` is its JSON as DynamoDB takes it."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: bytes, fields: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> None:
-        super().__init__(fields, make)
-        self.text = text
+    text: bytes
 
 
-class RenderedValues(Rendered):
-    """`names` are its attributes' and `values` the JSON of each, for a statement with values beside it."""
+class RenderedValues(Rendered, gc=False, eq=False):
+    """`names` are its attributes' and `values_json` the JSON of each, for a statement with values beside it."""
 
-    __slots__ = ("names", "values_json")
-
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        values_json: list[bytes],
-        fields: Mapping[str, Any],
-        make: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        super().__init__(fields, make)
-        self.names = names
-        self.values_json = values_json
+    names: tuple[str, ...]
+    values_json: Sequence[bytes]
 
     def __contains__(self, name: object) -> bool:
         return name in self.names

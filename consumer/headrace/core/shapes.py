@@ -57,8 +57,11 @@ class Layout(Enum):
 
 
 _TEXT: Final = rb'"([^"]*+)"'
-_NUMBER: Final = rb"([-+.0-9Ee]++)"
-"""Neither checks more than it must: `_UNFIT` and `_are_numbers` do the rest for all values at once, at a third of the price."""
+_NUMBER: Final = rb"([-+.0-9]{1,26}+(?:[eE][-+]?[0-9]{1,2}+)?+)"
+"""Neither checks more than it must: `_UNFIT` and `_are_numbers` do the rest for all values at once, at a third of the price.
+
+A number of so few characters is in DynamoDB's range, whatever they are (`core.number_range`); others go the ordinary way.
+"""
 
 _UNFIT: Final = bytes(range(0x20)) + b"\\"
 """Escapes, and what must be escaped in JSON (RFC 8259, 7)."""

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from headrace.core.items import N, decode_payload, encode_attributes, encode_values
-from headrace.core.rendered_items import RenderedItem, RenderedValues
+from headrace.core.native import Native
+from headrace.core.number_range import fits
+from headrace.core.rendered_items import RenderedItem, RenderedValues, Whole
 from headrace.core.shapes import BETWEEN, Found, Layout, Path, Shapes
 from headrace.errors import Reject, SettingsError
 from headrace.handlers import templates
+from headrace.handlers.compiled_mapping import Rule, added_rules, compiled, payload_rules, template_rules
 from headrace.handlers.payloads import json_object, not_json
 from headrace.model import Record
 from headrace.operations import Put
@@ -27,9 +30,11 @@ from headrace.ports import Handler
 Step: TypeAlias = Callable[[dict[str, Any], Record], None]
 """Puts one thing into the payload on its way to being the item. Raises Reject."""
 
+NAME: Final = "item mapping"
+
 _KEY: Final = "HEADRACE_ITEM_KEY"
 _NUMBER: Final = re.compile(r"-?\d{1,38}(\.\d{1,38})?([eE][+-]?\d{1,3})?")
-"""A decimal number; DynamoDB itself judges precision and magnitude."""
+"""A decimal number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +55,39 @@ def item_mapping(
     *,
     layout: Layout | None = None,
     order_by: str | None = None,
+    native: Native | None = None,
 ) -> Handler:
     """The handler that makes items of payloads for a table whose key attributes have `key_types` (S, N or B).
 
     With a `layout` an item is text where it can be, laid out for the sink; `order_by` is a field that the sink looks at.
+    Text is made by the compiled transcoder where there is one.
     Raises SettingsError for templates that do not give exactly that key, and for attributes that would overwrite it.
     """
     steps = (*_key_steps(rules, key_types, stream), *_added_steps(rules, key_types))
 
-    def call(record: Record) -> Put:
-        return Put(_completed(_decoded(record), record, steps))
+    def whole(record: Record) -> dict[str, Any]:
+        return _completed(_decoded(record), record, steps)
 
     if layout is None:
-        return Handler(name="item mapping", call=call)
+        return Handler(name=NAME, call=lambda record: Put(whole(record)))
     added = _added_names(rules, key_types)
-    wanted = _wanted(rules, key_types, () if order_by is None or order_by in added else (order_by,))
-    shapes = Shapes(wanted, added, layout)
-    return Handler(name="item mapping", call=_rendering(shapes, _ITEM_OF[layout](added), steps))
+    looked_at = [] if order_by is None or order_by in added else [order_by]
+    if native is not None and (told := _told(rules, key_types, stream)) is not None:
+        with suppress(native.declined):
+            return Handler(name=NAME, call=compiled(native, told, looked_at, layout, whole))
+    shapes = Shapes(_wanted(rules, key_types, looked_at), added, layout)
+    return Handler(name=NAME, call=_rendering(shapes, _ITEM_OF[layout](added), steps, whole))
+
+
+def _told(rules: ItemRules, key_types: Mapping[str, str], stream: str) -> list[Rule] | None:
+    """The rules for the compiled transcoder; None where it does not know them all."""
+    key = payload_rules(key_types) if rules.key is None else template_rules(rules.key, key_types, stream)
+    if key is None:
+        return None
+    return [
+        *key,
+        *added_rules(rules.ttl_attribute, rules.ttl_after_s, rules.sequence_attribute, rules.arrival_attribute),
+    ]
 
 
 def _wanted(rules: ItemRules, key_types: Mapping[str, str], looked_at: Iterable[str]) -> list[Path]:
@@ -75,16 +96,17 @@ def _wanted(rules: ItemRules, key_types: Mapping[str, str], looked_at: Iterable[
     return list(dict.fromkeys((*key, *((name,) for name in looked_at))))
 
 
-Make: TypeAlias = Callable[[], Mapping[str, Any]]
+ItemOf: TypeAlias = Callable[[Found, Whole, Record], Mapping[str, Any]]
+"""What a shape found in a record, as an item."""
 
 
 def _rendering(
-    shapes: Shapes, item_of: Callable[[Found, Make], Mapping[str, Any]], steps: Sequence[Step]
+    shapes: Shapes,
+    item_of: ItemOf,
+    steps: Sequence[Step],
+    whole: Callable[[Record], dict[str, Any]],
 ) -> Callable[[Record], Put]:
-    """The same by the payload's shape, where it has a known one: see `core.shapes`."""
-
-    def whole(record: Record) -> dict[str, Any]:
-        return _completed(_decoded(record), record, steps)
+    """The same by the payload's shape, where it has a known one: see `core.shapes`. `whole` is the ordinary way."""
 
     def call(record: Record) -> Put:
         found = shapes.read(record.data)
@@ -94,27 +116,27 @@ def _rendering(
             return Put(_completed(payload, record, steps))
         for step in steps:
             step(found[0], record)
-        return Put(item_of(found, partial(whole, record)))
+        return Put(item_of(found, whole, record))
 
     return call
 
 
-def _as_item(added: Sequence[str]) -> Callable[[Found, Make], RenderedItem]:
-    def item_of(found: Found, make: Make) -> RenderedItem:
+def _as_item(added: Sequence[str]) -> ItemOf:
+    def item_of(found: Found, whole: Whole, record: Record) -> RenderedItem:
         fields, text, _ = found
         if added:
             text = b"%b,%b" % (text, encode_attributes({name: fields[name] for name in added})[1:-1])
-        return RenderedItem(b"{%b}" % text, fields, make)
+        return RenderedItem(fields, whole, record, None, b"{%b}" % text)
 
     return item_of
 
 
-def _as_values(added: Sequence[str]) -> Callable[[Found, Make], RenderedValues]:
-    def item_of(found: Found, make: Make) -> RenderedValues:
+def _as_values(added: Sequence[str]) -> ItemOf:
+    def item_of(found: Found, whole: Whole, record: Record) -> RenderedValues:
         fields, text, names = found
         values = text.split(BETWEEN)
         values += encode_values([fields[name] for name in added])
-        return RenderedValues(names, values, fields, make)
+        return RenderedValues(fields, whole, record, None, names, values)
 
     return item_of
 
@@ -221,7 +243,7 @@ def _from_template(name: str, template: str, kind: str, stream: str) -> Step:
 
 
 def _number(text: str, name: str) -> N:
-    if _NUMBER.fullmatch(text):
+    if _NUMBER.fullmatch(text) and fits(text):
         return N(text)
     raise Reject(f"the template of {name!r} gives no number, as the item's key must be")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from string import Formatter
 from typing import Any, Final, TypeAlias
 
@@ -23,6 +24,10 @@ Part: TypeAlias = Callable[[Mapping[str, Any], Record], str]
 _PAIR: Final = re.compile(r"([^\s={}]+)=((?:\{[^{}]*\}|\{\{|\}\}|[^\s{}])+)(?:\s+|$)")
 _DIRECTIVES: Final = re.compile(r"(?:[^%{}]|%[aAbBdfGHIjmMpSuUVwWyYzZ%])*")
 """What Python documents for every platform, without the locale's own formats."""
+
+
+Told: TypeAlias = tuple[str, Any]
+"""A piece of a template as it is told to the compiled transcoder: what it is, and of what."""
 
 
 class BadTemplate(ValueError):  # noqa: N818 - translated where the setting is known
@@ -67,6 +72,22 @@ def _joined(pattern: str, parts: tuple[Part, ...]) -> Part:
             return lambda payload, record: pattern % (first(payload, record), second(payload, record))
         case _:
             return lambda payload, record: pattern % tuple([part(payload, record) for part in parts])
+
+
+def told(template: str, stream: str) -> list[Told]:
+    """The pieces of a template that `compiled` has taken, in the transcoder's terms."""
+    pieces: list[Told] = []
+    for literal, name, spec, _ in Formatter().parse(template):
+        pieces += [("literal", literal)] if literal else []
+        if name == "stream":
+            pieces.append(("literal", stream))
+        elif name == "arrival" and spec:
+            pieces.append(("call", partial(_arrival(spec), {})))
+        elif name in {"arrival", *_METADATA}:
+            pieces.append((name, None))
+        elif name is not None:
+            pieces.append(("field", name.removeprefix(".").split(".")))
+    return pieces
 
 
 def fields(template: str) -> Iterator[str]:

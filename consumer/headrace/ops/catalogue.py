@@ -33,7 +33,12 @@ class Metric:
 
 _SHARD: Final = ("stream", "shard")
 
-BUILD_INFO = Metric("headrace_build_info", "gauge", "Always 1; what runs.", ("version", "python"))
+BUILD_INFO = Metric(
+    "headrace_build_info",
+    "gauge",
+    "Always 1; what runs. `native`: the compiled transcoder's version, or none.",
+    ("version", "python", "native"),
+)
 
 SHARD_LAG = Metric(
     "headrace_shard_lag_seconds",

@@ -23,13 +23,27 @@ UNKNOWN: Final = Limits(retention_s=0.0)
 """Where nobody says otherwise: the usual limits, of a stream that keeps records for ever."""
 
 
-def process_registry() -> CollectorRegistry:
-    """A registry with the metrics of the process itself: CPU time, memory, open files, garbage collection."""
+NO_NATIVE: Final = "none"
+"""The version of the compiled transcoder where there is none."""
+
+
+def process_registry(native: str = NO_NATIVE) -> CollectorRegistry:
+    """A registry with what tells of the process itself: CPU time, memory, open files, garbage collection, what runs.
+
+    `native` is the version of the compiled transcoder.
+    """
     disable_created_metrics()  # type: ignore[no-untyped-call] # those double the series and nothing asks for them
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
+    tell_build(registry, native)
     return registry
+
+
+def tell_build(registry: CollectorRegistry, native: str = NO_NATIVE) -> None:
+    """What runs, in a registry."""
+    build = Gauge(*_named(catalogue.BUILD_INFO), catalogue.BUILD_INFO.labels, registry=registry)
+    build.labels(headrace.__version__, platform.python_version(), native).set(1)
 
 
 class Metrics:
@@ -56,8 +70,6 @@ class Metrics:
             if metric.kind == "histogram"
             and metric is not catalogue.AWS_REQUEST_SECONDS  # the clients fill it: `ops/request_times.py`
         }
-        build = Gauge(*_named(catalogue.BUILD_INFO), catalogue.BUILD_INFO.labels, registry=registry)
-        build.labels(headrace.__version__, platform.python_version()).set(1)
         self._limits = limits
         registry.register(_RunningShards(self._shards, clock, stream, self.limits))
         registry.register(_AskedFor(sink_counts, stream))

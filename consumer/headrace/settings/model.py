@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     admin_token: Annotated[SecretStr | None, BeforeValidator(texts.secret)] = None
     """Secret of 16 characters or more that the page asks for before it shows a payload or changes anything; without one it only shows. Give it in the environment, not in the file."""
 
+    native: Annotated[str, BeforeValidator(units.choice("auto", "off"))] = "auto"
+    """Whether the compiled transcoder (the extra `native`) does the work it can do: auto, where it is installed; off, never. What is written is the same; a record takes about half of the CPU with it."""
+
     create_tables: bool = True
     """Whether the lease table and the dead-letter table are made when missing. The serving table and the stream never are."""
 

@@ -181,6 +181,8 @@ class RecordDelivery:
                 answer = call(record)
                 if type(answer) is Put and type(answer.item) in PLAIN and answer.table is None:
                     writes.append((index, answer))
+                elif type(answer) is dict:
+                    writes.append((index, Put(answer)))
                 else:
                     writes.extend([(index, effect) for effect in effects_of(answer)])
             except KeyboardInterrupt:
