@@ -9,11 +9,14 @@ from headrace.core import assignment, leases, membership
 from headrace.errors import Retryable
 from headrace.flow import incarnation
 from headrace.flow.incarnation import Incarnation
+from headrace.flow.leasing.handoff import Handoffs
 from headrace.flow.leasing.holdings import Holdings
 from headrace.flow.shard.checkpoint import Checkpoints
 from headrace.flow.term import Term
 from headrace.rows import Equals, OneOf, UpdateRow
+from simulation.faults import wish
 from simulation.mutation import drop, noticed
+from simulation.operators import seek
 from simulation.patching import StalePatch, patch
 
 # --- who may own ------------------------------------------------------------------------------------------------------
@@ -135,6 +138,17 @@ def trust_ends_before_a_handoff_is_sent() -> None:
     """The owner goes on under the same epoch while the write that passes the lease on is under way."""
     _forget_to_end_the_term("release")
     _forget_to_end_the_term("hand_over")
+
+
+@noticed(20, "S3", wish, seek)
+def who_waits_for_a_lease_holds_what_was_passed_on_alone() -> None:
+    """A wish ends with any row that names the receiver, also one that an operator changed since."""
+    original = Handoffs._answered
+
+    def _answered(self: Any, lease: Any, now: Any) -> None:
+        original(self, replace(lease, epoch=now.epoch - 1), now)
+
+    patch(Handoffs, "_answered", _answered)
 
 
 # --- how --------------------------------------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ class WatchedSink:
     def _check(self, right: Right) -> None:
         """Not even one that adopted its own lease may still have a call of the last epoch under way.
 
-        An epoch that an operator put on is nobody's: until somebody adopts the lease, its owner is on the way out.
+        An epoch that an operator put on is nobody's: until somebody adopts the lease, its owner is on the way out. With a
+        lease that nobody owned an operator gives its epoch away, as a claim would: who waits for it may write under that.
         """
         lease = self.table.leases.get(leases.lease_key(self.stream, right.shard))
         if lease is None:

@@ -51,7 +51,7 @@ class WatchedTable(MemoryLeaseTable):
         return act()
 
     def put_on(self, shard: ShardId) -> int:
-        """How many epochs operators have put on since the lease came into its owner's hands."""
+        """How many epochs operators have put on since the lease came into its owner's hands, by an operator's gift too."""
         return self._put_on[shard]
 
     def seen(self, pk: str, now: float, chance: random.Random, longest_lag_s: float) -> list[Row]:
@@ -117,7 +117,8 @@ class WatchedTable(MemoryLeaseTable):
         if old is None:
             return
         if self._sender == OPERATOR:
-            self._put_on[new.shard_id] += new.epoch - old.epoch
+            given = old.owner is None and new.owner is not None
+            self._put_on[new.shard_id] = 0 if given else self._put_on[new.shard_id] + new.epoch - old.epoch
             self._check_operator(old, new)
             return
         if (old.owner, old.epoch) != (new.owner, new.epoch):

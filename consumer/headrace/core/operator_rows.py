@@ -88,7 +88,10 @@ def undrain(worker: WorkerId) -> UpdateRow:
 
 
 def assign(stream: str, lease: Lease, heir: WorkerId) -> UpdateRow:
-    """Give an unowned lease to a worker, which adopts it under one more epoch."""
+    """Give an unowned lease to a worker, which adopts it under one more epoch.
+
+    One that waits for the lease anyway may hold it under this one: nobody did, and it was free to be read.
+    """
     conditions = (Absent("own"), Equals("ep", lease.epoch), Absent("pend"), Absent("done"), Absent("paused"))
     given: dict[str, Value] = {"own": heir, "ep": lease.epoch + 1}
     return UpdateRow(lease_key(stream, lease.shard_id), conditions, given, remove=("want", "shun"))

@@ -83,12 +83,22 @@ class Handoffs:
         while self._ports.clock.now() < deadline:
             now = await self._read(lease.shard_id)
             if now is not None and now.epoch != lease.epoch:
-                if now.owner == self._me:
-                    self._holdings.hold(now, "received")
+                self._answered(lease, now)
                 return
             await asyncio.sleep(LOOK_EVERY_S)
         log.info("wish_withdrawn", shard=lease.shard_id, owner=lease.owner)
         await self._applied(leases.withdraw(self._stream, lease, self._me))
+
+    def _answered(self, lease: Lease, now: Lease) -> None:
+        """Hold what was passed on, under the epoch that a handoff gives.
+
+        A later one was put on by an operator since, and is nobody's until it is adopted. Such a row may have to wait for its
+        parents first: the plan decides on it.
+        """
+        if now.owner == self._me and now.epoch == lease.epoch + 1:
+            self._holdings.hold(now, "received")
+        else:
+            self._holdings.look.set()
 
     # --- the owner -----------------------------------------------------------------------------------------------------
 
