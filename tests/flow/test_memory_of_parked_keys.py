@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from flow.fleet import RULES, fleet, put_item
 
 from headrace.core import parked_keys
 from headrace.core.leases import create
@@ -61,3 +62,21 @@ async def test_a_shard_keeps_the_keys_that_it_may_have_records_of_and_no_others(
         parked = parked_of(shard, table)
         await parked.resume()
         assert set(parked.keys) == {f"of {shard.shard_id}", f"of {gone}"}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_nobody_asks_for_parked_keys_where_there_are_none(monkeypatch, is_async):
+    """It would be a coroutine for every record."""
+
+    async def holds(self, record):
+        raise AssertionError(f"asked for {record.partition_key}")
+
+    async def handle_later(record):
+        return put_item(record)
+
+    monkeypatch.setattr(Parked, "holds", holds)
+    async with fleet() as f:
+        f.put(20)
+        f.start(handle=handle_later if is_async else put_item, is_async=is_async, shard=RULES)
+        await f.until(f.last_checkpoints_reached)
+        assert sorted(f.written) == list(range(20))
