@@ -185,3 +185,45 @@ async def test_a_letter_that_the_replay_buries_while_a_redrive_is_at_work_is_not
         assert (await redrive(f)).redriven == 1
         assert f.letters.letters == []
         assert counted(f) == ALL
+
+
+async def test_letters_of_one_key_that_a_replay_passed_are_all_removed_after_one_more_reading():
+    """Not one with each reading of the store."""
+    async with fleet() as f:
+        broken = list(range(40))
+        f.put(40, keys=1)
+        f.start(handle=when(broken), shard=RULES, transactional=True)
+        await f.until(lambda: len(f.letters.letters) == 40)
+        await f.until(f.last_checkpoints_reached)
+        broken.clear()
+        await read_again(f, TrimHorizon())
+        read, readings = f.letters.read, []
+
+        def counted_read(stream=None, shard=None):
+            readings.append(len(f.letters.letters))
+            return read(stream, shard)
+
+        f.letters.read = counted_read
+        assert (await redrive(f)).redriven == 40
+        assert readings[:2] == [40, 40]
+        assert len(readings) <= 3
+        assert f.letters.letters == []
+        assert counted(f) == 40
+
+
+async def test_what_was_seen_for_one_letter_settles_none_that_was_read_before_it():
+    """A letter of another key, in the same reading of the store: it is read once more first, as each is."""
+    async with fleet() as f:
+        broken = await buried(f, 1, BAD)
+        broken.clear()
+        await read_again(f, TrimHorizon())
+        read, left = f.letters.read, []
+
+        def counted_read(stream=None, shard=None):
+            left.append(len(f.letters.letters))
+            return read(stream, shard)
+
+        f.letters.read = counted_read
+        assert (await redrive(f)).redriven == 2
+        assert left[:2] == [2, 2]
+        assert counted(f) == ALL
