@@ -240,7 +240,10 @@ class Lease:
     replay: int = 0
     """The first epoch that may be held since an operator put it somewhere else; 0 where nobody did."""
     first_read: Checkpoint | None = None
-    """Where it is read again: the first record that was found there. Those before it had been trimmed, or were not meant."""
+    """Where it is read again: the first record that was found there. Those before it had been trimmed, or were not meant.
+
+    SHARD_END where none was found up to the tip.
+    """
 
 
 @dataclass(frozen=True, slots=True)

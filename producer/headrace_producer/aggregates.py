@@ -98,10 +98,6 @@ class Routes:
         shard = self._ranges.get(ShardId(shard_id))
         return shard is not None and shard.first_hash_key <= hash_of(key) <= shard.last_hash_key
 
-    def knows(self, shard_id: str) -> bool:
-        """Whether its range is known."""
-        return shard_id in self._ranges
-
 
 @dataclass(slots=True)
 class Parcel:

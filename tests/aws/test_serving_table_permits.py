@@ -7,6 +7,7 @@ import pytest
 from aws.fake_dynamo import TABLE, FakeClient
 from aws.sinks import Lease, always, names, puts, running
 
+from headrace.aws.key_schema import serving_key
 from headrace.aws.patience import Patience
 from headrace.aws.serving_table import LONGEST_CALL_S, ServingTable, SinkRules
 from headrace.errors import LeaseLost, SettingsError, Throttled
@@ -173,13 +174,11 @@ async def test_a_lost_lease_ends_the_wait_for_a_table(sink, dynamo, client):
         await future
 
 
-async def test_the_check_learns_the_key_partition_key_first(dynamo):
-    """Whatever the order of the description."""
-    client = FakeClient(keys=(("device", "HASH", "S"), ("at", "RANGE", "N")), status="UPDATING")
-    sink = ServingTable(dynamo, client, SinkRules(TABLE), Patience(LoopClock(), lambda: 0.5))
-    assert sink.key_attributes == ()
-    await sink.check()
-    assert sink.key_attributes == ("device", "at")
+async def test_a_table_s_key_is_learnt_partition_key_first():
+    """Whatever the order of the description, and while the table is being changed."""
+    keys = ("device", "HASH", "S"), ("at", "RANGE", "N")
+    for told in (keys, keys[::-1]):
+        assert await serving_key(FakeClient(keys=told, status="UPDATING"), TABLE) == ("device", "at")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from headrace.model import (
     AtTimestamp,
     Checkpoint,
     Lease,
-    Record,
     Shard,
     ShardId,
     TrimHorizon,
@@ -71,7 +70,7 @@ async def test_a_second_seek_forgets_the_place_of_the_first(table):
     """A time and a record are never both there."""
     lease = await owned(table)
     await act(table, operator_rows.seek("stream", lease, AtTimestamp(datetime(2026, 1, 1, tzinfo=UTC)), 3.0))
-    await table.apply(redriven.note_first("stream", SHARD, ME, 2, Record(b"", "k", 6, 0.0)))
+    await table.apply(redriven.note_first("stream", SHARD, ME, 2, Checkpoint.at(6)))
     assert (await read(table)).first_read == Checkpoint.at(6)
     await act(table, operator_rows.seek("stream", await read(table), AtSequence(7), 3.0))
     row = await table.get(KEY)

@@ -108,9 +108,9 @@ async def test_the_turn_to_redrive_is_one_redrives_and_goes_to_another_only_when
 async def test_what_tells_of_an_earlier_reading_of_the_shard_is_refused(table):
     """A confirmation or a release that was on its way while the shard was put elsewhere; and so on, in a child as well."""
     first = row(5)
-    again = first.followed_by(record(2), 4)
+    again = first.followed_by(SHARD, at(2), 4)
     assert (again.last, again.sure) == (at(5), TRIM_HORIZON)
-    child = again.followed_by(record(9, shard=ShardId("child")), 0)
+    child = again.followed_by(ShardId("child"), at(9), 0)
     await table.apply(parked_keys.park("s", first))
     assert isinstance(await table.apply(parked_keys.follow("s", first, again)), Applied)
     for late in (parked_keys.confirm("s", record(5), 0), parked_keys.release("s", first)):

@@ -18,7 +18,7 @@ import pytest
 from headrace.core import parked_keys
 from headrace.core.leases import lease_key
 from headrace.core.parked_keys import ParkedKey
-from headrace.model import TRIM_HORIZON, Checkpoint, Record, ShardId
+from headrace.model import SHARD_END, TRIM_HORIZON, Checkpoint, Lease, Record, ShardId
 from headrace.rows import Applied, Equals, Key, Present
 from headrace.testing.lease_table import MemoryLeaseTable
 
@@ -97,7 +97,7 @@ def worker(world: World, batch: int) -> Steps:
     n = world.checkpoint + 1
     while n <= RECORDS:
         upto = min(RECORDS, n + batch - 1)
-        if seen is not None and not seen.announces(record(upto), replay):
+        if seen is not None and not seen.announces(SHARD, at(upto), replay):
             yield "follow", n, seen
             seen = follow(world, seen, upto, replay)
             continue
@@ -113,7 +113,7 @@ def worker(world: World, batch: int) -> Steps:
             new = ParkedKey("k", SHARD, at(n), replay=replay)
             outcome = world.table.write(parked_keys.park("s", new))
             seen = new if isinstance(outcome, Applied) else parked_keys.parked_key(outcome.row)
-            if not seen.announces(record(n), replay):
+            if not seen.announces(SHARD, at(n), replay):
                 continue
             upto = n
         for each in reversed(range(n, upto + 1)):  # one request stores many letters, in no order
@@ -130,7 +130,7 @@ def worker(world: World, batch: int) -> Steps:
 
 
 def follow(world: World, seen: ParkedKey, upto: int, replay: int) -> ParkedKey | None:
-    new = replace(seen.followed_by(record(upto), replay), count=0)
+    new = replace(seen.followed_by(SHARD, at(upto), replay), count=0)
     outcome = world.table.write(parked_keys.follow("s", seen, new))
     if isinstance(outcome, Applied):
         return new
@@ -295,7 +295,7 @@ def test_what_each_rule_is_for(monkeypatch, bug):
 
 def test_what_was_done_with_before_a_seek_is_not_done_with_behind_it(monkeypatch):
     """A worker that took it so would leave out what a replay reads again, and nothing would tell of it."""
-    monkeypatch.setattr(ParkedKey, "_is_of", lambda self, record, _: self.shard == record.shard_id)
+    monkeypatch.setattr(ParkedKey, "_is_of", lambda self, shard, _: self.shard == shard)
     with pytest.raises(AssertionError):
         explore(2, 0, 0, 1, 1, 2)
 
@@ -305,3 +305,23 @@ def test_what_was_stored_is_not_stored_again_after_a_takeover(monkeypatch):
     monkeypatch.setattr(ParkedKey, "is_done_with", lambda *_: False)
     with pytest.raises(AssertionError):
         explore(2, 1, 0, 1)
+
+
+CLOSED, OPEN = ShardId("closed"), ShardId("open")
+"""The shard of the test is a child of the first, beside the second."""
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [(SHARD, True), (CLOSED, True), (ShardId("forgotten"), True), (OPEN, False)],
+    ids=["here", "in a parent", "in a shard that is gone", "in one whose hash keys are others"],
+)
+def test_a_shard_is_told_of_the_keys_that_it_may_have_records_of(where, kept):
+    """And of no others: each shard would keep all of the stream's."""
+    here = Lease(SHARD, 1, TRIM_HORIZON, first_hash_key=0, last_hash_key=49)
+    closed = Lease(CLOSED, 1, SHARD_END, done=True, first_hash_key=0, last_hash_key=99)
+    beside = Lease(OPEN, 1, TRIM_HORIZON, first_hash_key=50, last_hash_key=99)
+    leases = {lease.shard_id: lease for lease in (here, closed, beside)}
+    keys = {"k": ParkedKey("k", where, at(1))}
+    assert parked_keys.concerning(here, keys, leases) == (keys if kept else {})
+    assert parked_keys.concerning(closed, keys, leases) == keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -124,7 +125,8 @@ BEGUN = read_again(100, at(200))
         (201, BEGUN, Fate.LATER),
         (100, read_again(100, TRIM_HORIZON), Fate.LATER),
         (300, read_again(100, SHARD_END), Fate.SETTLED),
-        (300, read_again(None, SHARD_END), Fate.LATER),
+        (300, read_again(None, SHARD_END), Fate.DUE),
+        (300, replace(BEGUN, checkpoint=TRIM_HORIZON, first_read=SHARD_END), Fate.DUE),
         (100, read_again(None, TRIM_HORIZON), Fate.LATER),
         (100, read_again(None, TRIM_HORIZON, AtSequence(101)), Fate.DUE),
         (101, read_again(None, TRIM_HORIZON, AtSequence(101)), Fate.LATER),
@@ -152,7 +154,7 @@ def test_each_reading_has_rows_of_its_own():
 
 def test_where_a_replay_begins_is_told_by_its_owner_alone():
     """A late word of an earlier owner changes nothing."""
-    found, first = table(replay=6), letter(101).record
+    found, first = table(replay=6), at(101)
     assert isinstance(found.write(note_first("stream", SHARD, ME, 6, first)), Refused)
     assert isinstance(found.write(note_first("stream", SHARD, ME, 7, first)), Applied)
     assert lease_of({**found.rows[KEY], "sk": SHARD}).first_read == at(101)

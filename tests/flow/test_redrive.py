@@ -318,7 +318,7 @@ async def test_a_call_of_the_handler_ends_with_the_turn(scene, kind):
     permitted_until = scene.clock.now() + 20
     redelivery = Redelivery(handler, ThroughSink(scene.sink), scene.clock, lambda: scene.clock.now() < permitted_until)
     with pytest.raises(LeaseLost):
-        await redelivery.deliver(scene.letter(1))
+        await redelivery.deliver(scene.letter(1), 1)
 
     assert began == [1]
     assert permitted_until <= ended[0] <= permitted_until + 1.5

@@ -13,7 +13,7 @@ from flow.test_replay_of_parked_keys import number_of
 from headrace.core.batching import BatchRules
 from headrace.flow.operate import shards
 from headrace.flow.workplace import ShardRules
-from headrace.model import AtSequence, AtTimestamp, TrimHorizon
+from headrace.model import SHARD_END, AtSequence, AtTimestamp, Checkpoint, TrimHorizon
 
 pytestmark = pytest.mark.looptime
 
@@ -185,3 +185,101 @@ async def test_a_letter_that_the_replay_buries_while_a_redrive_is_at_work_is_not
         assert (await redrive(f)).redriven == 1
         assert f.letters.letters == []
         assert counted(f) == ALL
+
+
+async def test_letters_of_one_key_that_a_replay_passed_are_all_removed_after_one_more_reading():
+    """Not one with each reading of the store."""
+    async with fleet() as f:
+        broken = list(range(40))
+        f.put(40, keys=1)
+        f.start(handle=when(broken), shard=RULES, transactional=True)
+        await f.until(lambda: len(f.letters.letters) == 40)
+        await f.until(f.last_checkpoints_reached)
+        broken.clear()
+        await read_again(f, TrimHorizon())
+        read, readings = f.letters.read, []
+
+        def counted_read(stream=None, shard=None):
+            readings.append(len(f.letters.letters))
+            return read(stream, shard)
+
+        f.letters.read = counted_read
+        assert (await redrive(f)).redriven == 40
+        assert readings[:2] == [40, 40]
+        assert len(readings) <= 3
+        assert f.letters.letters == []
+        assert counted(f) == 40
+
+
+async def test_what_was_seen_for_one_letter_settles_none_that_was_read_before_it():
+    """A letter of another key, in the same reading of the store: it is read once more first, as each is."""
+    async with fleet() as f:
+        broken = await buried(f, 1, BAD)
+        broken.clear()
+        await read_again(f, TrimHorizon())
+        read, left = f.letters.read, []
+
+        def counted_read(stream=None, shard=None):
+            left.append(len(f.letters.letters))
+            return read(stream, shard)
+
+        f.letters.read = counted_read
+        assert (await redrive(f)).redriven == 2
+        assert left[:2] == [2, 2]
+        assert counted(f) == ALL
+
+
+@pytest.mark.parametrize("end", ["open", "ended"])
+async def test_a_letter_is_redriven_where_the_replay_met_no_record_at_all(end):
+    """The stream had dropped all of them. What arrives later in the shard changes nothing, and counts once as well."""
+    async with fleet() as f:
+        broken = await buried(f, BAD)
+        await f.stop("w")
+        f.sink.items.clear()
+        (shard,) = f.leases()
+        (log,) = f.stream._logs.values()
+        del log.records[:]
+        await sought(f, shard, TrimHorizon())
+        if end == "ended":
+            f.stream.split(shard)
+        assert (await redrive(f)).kept_back == 1
+        broken.clear()
+        f.start("x", handle=when(broken), shard=RULES, transactional=True)
+        await f.until(lambda: f.leases()[shard].done or f.leases()[shard].first_read)
+        assert f.leases()[shard].done == (end == "ended")
+        letters = list(f.letters.letters)
+        assert (await redrive(f)).redriven == 1
+        assert counted(f) == 1
+        f.put(5)
+        await f.until(f.last_checkpoints_reached)
+        await f.letters.bury(letters)
+        assert (await redrive(f)).redriven == 1
+        assert counted(f) == 6
+
+
+async def test_the_first_record_that_comes_to_a_replay_at_the_tip_is_told_before_it_is_handled(monkeypatch):
+    """It comes while the row is told that there are none."""
+    async with fleet() as f:
+        await buried(f, BAD)
+        await f.stop("w")
+        (shard,) = f.leases()
+        (log,) = f.stream._logs.values()
+        del log.records[:]
+        await sought(f, shard, TrimHorizon())
+        apply = f.table.apply
+
+        async def slow(request):
+            if getattr(request, "assign", {}).get("first") == SHARD_END.encode():
+                f.put(1)
+                await asyncio.sleep(5)
+            return await apply(request)
+
+        def handle(record):
+            told.append(f.leases()[shard].first_read)
+            return count(record)
+
+        told = []
+        monkeypatch.setattr(f.table, "apply", slow)
+        f.start("x", handle=handle, shard=RULES, transactional=True)
+        await f.until(lambda: f.leases()[shard].checkpoint.rank == 0)
+        assert told == [f.leases()[shard].checkpoint] == [Checkpoint.at(f.newest[shard])]

@@ -110,16 +110,6 @@ class ServingTable:
         self._open: set[Submission] = set()
         self._closed = False
 
-    @property
-    def key_attributes(self) -> tuple[str, ...]:
-        """Names of the table's key attributes, partition key first. Empty before `check`."""
-        return self._keys.get(self._keys.default, ())
-
-    @property
-    def waiting(self) -> int:
-        """Writes that are queued and not taken by a writer yet."""
-        return self._queue.waiting
-
     async def check(self) -> None:
         """Learn the table's key. Raises SettingsError when it is not there, not readable or not ready; Throttled, Unavailable."""
         self._keys[self._keys.default] = await serving_key(self._client, self._keys.default)

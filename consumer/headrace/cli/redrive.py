@@ -153,7 +153,7 @@ async def _ports(clients: Clients, settings: Settings) -> AsyncIterator[RedriveP
         yield RedrivePorts(stream, label, store, table, SystemClock(), parts.CHANCE)
 
 
-async def _never(letter: DeadLetter) -> DeadLetter | None:
+async def _never(letter: DeadLetter, _reading: int) -> DeadLetter | None:
     raise AssertionError(f"{letter.record.sequence_number} was not selected")
 
 

@@ -59,10 +59,6 @@ class EventEncoder:
         """The event with these records; with a window, its six members follow them."""
         return b"".join([_HEAD, b",".join([self._encode(record) for record in records]), self._tail(window)])
 
-    def overhead_of(self, window: WindowCall | None) -> int:
-        """Bytes of an event without records, exactly: `overhead`, or more with a window."""
-        return len(_HEAD) + len(self._tail(window))
-
     def size_of(self, record: Record) -> int:
         """Bytes that a record takes, a comma included. Its payload is not encoded for this."""
         number = len(str(record.sequence_number))

@@ -27,11 +27,11 @@ Records of one key in several open shards at once (explicit hash keys) have no o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from headrace.core.lease_rows import replay_of
-from headrace.model import SHARD_END, TRIM_HORIZON, Checkpoint, DeadLetter, Record, ShardId
+from headrace.model import SHARD_END, TRIM_HORIZON, Checkpoint, DeadLetter, Lease, Record, ShardId
 from headrace.rows import Absent, AtMost, Condition, DeleteRow, Equals, Key, PutRow, Row, UpdateRow, Value
 
 
@@ -55,21 +55,21 @@ class ParkedKey:
         """Whether nothing of it is on its way into the dead letters."""
         return self.sure >= self.last
 
-    def announces(self, record: Record, replay: int) -> bool:
-        """Whether the row tells already of this record, as it is read now."""
-        return self._is_of(record, replay) and Checkpoint.of(record) <= self.last
+    def announces(self, shard: ShardId, place: Checkpoint, replay: int) -> bool:
+        """Whether the row tells already of the record at this place, as it is read now."""
+        return self._is_of(shard, replay) and place <= self.last
 
     def is_done_with(self, record: Record, replay: int) -> bool:
         """Whether the record, as it is read now, needs neither a call nor a letter any more."""
-        return self._is_of(record, replay) and Checkpoint.of(record) <= self.sure
+        return self._is_of(ShardId(record.shard_id), replay) and Checkpoint.of(record) <= self.sure
 
-    def followed_by(self, record: Record, replay: int) -> ParkedKey:
-        """The row once it announces this record too. In another reading of the shard it still tells of what it told."""
-        new = replace(self, last=Checkpoint.of(record), count=self.count + 1)
-        if self._is_of(record, replay):
+    def followed_by(self, shard: ShardId, place: Checkpoint, replay: int) -> ParkedKey:
+        """The row once it announces that record too. In another reading of the shard it still tells of what it told."""
+        new = replace(self, last=place, count=self.count + 1)
+        if self._is_of(shard, replay):
             return new
-        last = max(new.last, self.last) if self.shard == record.shard_id else new.last
-        return replace(new, shard=ShardId(record.shard_id), replay=replay, last=last, sure=TRIM_HORIZON)
+        last = max(new.last, self.last) if self.shard == shard else new.last
+        return replace(new, shard=shard, replay=replay, last=last, sure=TRIM_HORIZON)
 
     def may_redrive(self, letter: DeadLetter) -> bool:
         """Whether no worker will store the letter again. Those of other shards are from before the last reshard."""
@@ -79,8 +79,8 @@ class ParkedKey:
         """Whether the key cannot be released before the letter is gone."""
         return self.shard != letter.record.shard_id or Checkpoint.of(letter.record) <= self.last
 
-    def _is_of(self, record: Record, replay: int) -> bool:
-        return self.shard == record.shard_id and self.replay == replay
+    def _is_of(self, shard: ShardId, replay: int) -> bool:
+        return self.shard == shard and self.replay == replay
 
 
 def parked_partition(stream: str) -> str:
@@ -99,6 +99,22 @@ def key_of(stream: str, partition_key: str) -> Key:
 def parked(rows: Iterable[Row]) -> dict[str, ParkedKey]:
     """Every parked key."""
     return {key.partition_key: key for key in map(parked_key, rows)}
+
+
+def concerning(lease: Lease, keys: Mapping[str, ParkedKey], leases: Mapping[ShardId, Lease]) -> dict[str, ParkedKey]:
+    """Those of which this shard may have records, by all that is known.
+
+    A key that was parked in a shard whose hash keys are all others than this one's has none here, nor had it before a
+    reshard, nor will it have them when an operator has both read again. Where a shard's lease is gone nobody can tell.
+    """
+
+    def may_concern(key: ParkedKey) -> bool:
+        there = leases.get(key.shard)
+        return there is None or not (
+            there.last_hash_key < lease.first_hash_key or lease.last_hash_key < there.first_hash_key
+        )
+
+    return {name: key for name, key in keys.items() if key.shard == lease.shard_id or may_concern(key)}
 
 
 def parked_key(row: Row) -> ParkedKey:

@@ -21,6 +21,7 @@ from typing import Final, assert_never
 
 from headrace.core.leases import Progress, lease_key, owned
 from headrace.model import (
+    SHARD_END,
     AtSequence,
     AtTimestamp,
     Checkpoint,
@@ -68,7 +69,8 @@ def fate_of(letter: DeadLetter, lease: Lease) -> Fate:
         return Fate.DUE
     place = Checkpoint.of(letter.record)
     if lease.first_read is None:
-        return Fate.DUE if _is_before(letter.record, lease.start) else Fate.LATER
+        is_missed = lease.checkpoint == SHARD_END or _is_before(letter.record, lease.start)
+        return Fate.DUE if is_missed else Fate.LATER
     if place < lease.first_read:
         return Fate.DUE
     return Fate.SETTLED if place <= lease.checkpoint else Fate.LATER
@@ -87,9 +89,13 @@ def _is_before(record: Record, start: ShardStart) -> bool:
             assert_never(start)
 
 
-def note_first(stream: str, shard: ShardId, me: WorkerId, epoch: int, first: Record) -> UpdateRow:
-    """Tell with which record the shard is read again, before the checkpoint moves."""
-    told: dict[str, Value] = {"first": Checkpoint.of(first).encode()}
+def note_first(stream: str, shard: ShardId, me: WorkerId, epoch: int, first: Checkpoint) -> UpdateRow:
+    """Tell with which record the shard is read again, before the checkpoint moves.
+
+    SHARD_END says that the stream had none up to its tip: whatever had a letter before is not met. The first record that
+    comes after all takes its place.
+    """
+    told: dict[str, Value] = {"first": first.encode()}
     return UpdateRow(lease_key(stream, shard), (*owned(me, epoch), Absent("done")), told)
 
 

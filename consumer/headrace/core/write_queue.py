@@ -46,11 +46,6 @@ class WriteQueue(Generic[W]):
         """Is it worth calling `take`? It may still find nothing but busy keys."""
         return bool(self._new or self._next)
 
-    @property
-    def waiting(self) -> int:
-        """How many writes are queued and not taken."""
-        return len(self._new) + sum(map(len, self._next)) + sum(map(len, self._behind.values()))
-
     def push(self, write: W) -> None:
         """Queue a write behind everything submitted before it."""
         self._new.append(write)

@@ -164,7 +164,7 @@ class AsyncDelivery:
             if too_old(first.record, self._ports.clock.wall().timestamp(), self._rules):
                 self._outbox.give_up(queue.popleft(), Cause.too_old(first.attempts))
                 return 0.0
-            if await self._parked.holds(first.record):
+            if self._parked.keys and await self._parked.holds(first.record):
                 self._outbox.give_up(queue.popleft(), Cause.key_parked())
                 return 0.0
             self._term.insist()

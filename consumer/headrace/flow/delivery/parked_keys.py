@@ -8,31 +8,34 @@ from dataclasses import dataclass, replace
 import structlog
 
 from headrace.core import parked_keys
+from headrace.core.lease_rows import lease_of
+from headrace.core.leases import lease_partitions
 from headrace.core.parked_keys import ParkedKey
 from headrace.flow.persist import persist
 from headrace.flow.term import Term
-from headrace.model import Checkpoint, Record, ShardId
+from headrace.model import Checkpoint, Lease, Record, ShardId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, Request
+from headrace.tasks import all_of
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Held:
-    """A parked key: its row as far as known, and the newest record that is a letter or will be one."""
+    """A parked key: its row as far as known, and where the newest record is that is a letter or will be one."""
 
     row: ParkedKey | None
-    newest: Record | None = None
+    newest: Checkpoint | None = None
 
-    def is_told(self, replay: int) -> bool:
+    def is_told(self, shard: ShardId, replay: int) -> bool:
         """Whether the row tells of all that is held."""
-        return self.row is not None and (self.newest is None or self.row.announces(self.newest, replay))
+        return self.row is not None and (self.newest is None or self.row.announces(shard, self.newest, replay))
 
-    def hold(self, record: Record) -> None:
+    def hold(self, place: Checkpoint) -> None:
         """One more."""
-        if self.newest is None or Checkpoint.of(record) > Checkpoint.of(self.newest):
-            self.newest = record
+        if self.newest is None or place > self.newest:
+            self.newest = place
 
 
 class Parked:
@@ -61,7 +64,23 @@ class Parked:
             rows = await persist(
                 "read_parked_keys", lambda: self._ports.table.query(partition, consistent=True), self._ports.chance
             )
-            self.keys = {key: Held(row) for key, row in parked_keys.parked(rows).items()}
+            keys = await self._concerning(parked_keys.parked(rows))
+            self.keys = {key: Held(row) for key, row in keys.items()}
+
+    async def _concerning(self, keys: dict[str, ParkedKey]) -> dict[str, ParkedKey]:
+        """Without those of which other shards have the records: every shard would keep all of the stream's."""
+        lease, there = self._term.lease, dict[ShardId, Lease]()
+        if all(key.shard == lease.shard_id for key in keys.values()):
+            return keys
+
+        async def read(partition: str) -> None:
+            rows = await persist("read_leases", lambda: self._ports.table.query(partition), self._ports.chance)
+            there.update({one.shard_id: one for one in map(lease_of, rows)})
+
+        async with all_of() as queries:
+            for partition in lease_partitions(self._stream):
+                queries.create_task(read(partition), name=f"query-{partition}")
+        return parked_keys.concerning(lease, keys, there)
 
     def begin(self, record: Record) -> None:
         """It will be buried: later records of its key are parked from now on."""
@@ -71,7 +90,7 @@ class Parked:
         if key not in self.keys:
             self.keys[key] = Held(None)
             log.warning("key_parked", shard=self._shard, sequence_number=str(record.sequence_number))
-        self.keys[key].hold(record)
+        self.keys[key].hold(Checkpoint.of(record))
 
     async def holds(self, record: Record) -> bool:
         """Whether a record has to follow others of its key into the dead letters. Raises LeaseLost."""
@@ -85,14 +104,14 @@ class Parked:
 
     async def _keeps(self, record: Record) -> bool:
         """Announce a record, unless its key was released meanwhile."""
-        key = record.partition_key
+        key, place = record.partition_key, Checkpoint.of(record)
         while (held := self.keys.get(key)) is not None:
-            if not held.is_told(self._replay):  # a letter of the key is on its way: it was not released
-                held.hold(record)
+            if not held.is_told(self._shard, self._replay):  # a letter of the key is on its way: it was not released
+                held.hold(place)
                 return True
-            if held.row is None or held.row.announces(record, self._replay):
+            if held.row is None or held.row.announces(self._shard, place, self._replay):
                 return True
-            if not await self._follow(held, held.row, record):
+            if not await self._follow(held, held.row, place):
                 del self.keys[key]
                 log.info("key_released", shard=self._shard, sequence_number=str(record.sequence_number))
         return False
@@ -103,10 +122,10 @@ class Parked:
             self.begin(record)
         for key in {record.partition_key for record in records}:
             while (held := self.keys.get(key)) is not None and held.newest is not None:
-                if held.is_told(self._replay):
+                if held.is_told(self._shard, self._replay):
                     break
                 if held.row is None:
-                    await self._park(held, held.newest)
+                    await self._park(held, key, held.newest)
                 elif not await self._follow(held, held.row, held.newest):
                     held.row = None
 
@@ -127,11 +146,11 @@ class Parked:
 
     # --- rows ----------------------------------------------------------------------------------------------------------
 
-    async def _park(self, held: Held, record: Record) -> None:
+    async def _park(self, held: Held, key: str, place: Checkpoint) -> None:
         new = ParkedKey(
-            record.partition_key,
+            key,
             self._shard,
-            Checkpoint.of(record),
+            place,
             since_s=self._ports.clock.wall().timestamp(),
             count=1,
             replay=self._replay,
@@ -142,9 +161,9 @@ class Parked:
         else:
             held.row = new
 
-    async def _follow(self, held: Held, seen: ParkedKey, record: Record) -> bool:
-        """Announce it in the row that was seen; False where there is none any more."""
-        new = seen.followed_by(record, self._replay)
+    async def _follow(self, held: Held, seen: ParkedKey, place: Checkpoint) -> bool:
+        """Announce the record there in the row that was seen; False where there is none any more."""
+        new = seen.followed_by(self._shard, place, self._replay)
         outcome = await self._apply(parked_keys.follow(self._stream, seen, new))
         if isinstance(outcome, Refused):
             held.row = None if outcome.row is None else parked_keys.parked_key(outcome.row)

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-Deliver: TypeAlias = Callable[[DeadLetter], Awaitable[DeadLetter | None]]
+Deliver: TypeAlias = Callable[[DeadLetter, int], Awaitable[DeadLetter | None]]
 """See `redelivery.Redelivery.deliver`."""
 
 LOOKS: Final = 4
@@ -91,6 +91,7 @@ class Redrive:
         self._watch = watch or Watch()
         self._sum = _Sum()
         self._turn = ports.clock.now()
+        self._readings = 0
 
     async def run(self) -> Result:
         """Redrive until nothing gets further. Raises what `deliver` does but NotCalled; Denied, NotFound."""
@@ -139,6 +140,7 @@ class Redrive:
 
     async def _gather(self, one: _Pass) -> None:
         one.gathered = self._gathering()
+        self._readings += 1
         async for letter in self._ports.letters.read(self._ports.stream):
             one.gathered.see(letter)
 
@@ -239,7 +241,7 @@ class Redrive:
         tries = 0
         while True:
             try:
-                return await self._deliver_one(letter)
+                return await self._deliver_one(letter, self._readings)
             except NotCalled:
                 tries += 1
                 if await is_set_within(self._stop, delay_s(tries, self._ports.chance(), HANDLER_BACKOFF)):

@@ -47,14 +47,15 @@ class Redelivery:
     permit: Permit
     reports: Reports = Reports.AUTO
 
-    async def deliver(self, letter: DeadLetter) -> DeadLetter | None:
+    async def deliver(self, letter: DeadLetter, reading: int) -> DeadLetter | None:
         """None once all its effects are durable; else the letter with what became of this attempt.
 
-        Raises NotCalled, NotYet, and LeaseLost where the permit ended first.
+        `reading` counts how often the letters were read, up to when this one was. Raises NotCalled, NotYet, and LeaseLost
+        where the permit ended first.
         """
         if not self.permit():
             raise LeaseLost("this redrive has lost its turn to another one")
-        if await self.writing.is_settled(letter):
+        if await self.writing.is_settled(letter, reading):
             return None
         failed = await self._call(letter, str(uuid.uuid4()))
         return None if failed is None else self._again(letter, failed)

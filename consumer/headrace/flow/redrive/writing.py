@@ -21,7 +21,7 @@ from headrace.flow.delivery.chunk_outbox import FITS_NONE, Keys
 from headrace.flow.delivery.commit import ask_until_answered
 from headrace.flow.persist import persist
 from headrace.flow.redrive.parts import NotYet
-from headrace.model import Checkpoint, DeadLetter, Permit, Record, ShardId
+from headrace.model import DeadLetter, Lease, Permit, Record, ShardId
 from headrace.operations import Effect
 from headrace.ports import Clock, LeaseTable, Refusal, Sink, Transactions
 from headrace.transactions import CommitOutcome, Committed, OperationsRefused, RowRefused, Transaction
@@ -32,8 +32,11 @@ log = structlog.get_logger(__name__)
 class Writing(Protocol):
     """How the effects of letters are written."""
 
-    async def is_settled(self, letter: DeadLetter) -> bool:
-        """Whether nothing of it is to be written any more. Raises NotYet where that will be known later."""
+    async def is_settled(self, letter: DeadLetter, reading: int) -> bool:
+        """Whether nothing of it is to be written any more. Raises NotYet where that will be known later.
+
+        `reading` counts how often the letters were read, up to when this one was.
+        """
 
     async def write(self, effects: Sequence[Effect], letter: DeadLetter, permit: Permit) -> Refusal | None:
         """Durable when it returns None, else why they will never be. Raises LeaseLost without the permit."""
@@ -45,7 +48,7 @@ class ThroughSink:
 
     sink: Sink
 
-    async def is_settled(self, letter: DeadLetter) -> bool:  # noqa: ARG002 - the port's
+    async def is_settled(self, letter: DeadLetter, reading: int) -> bool:  # noqa: ARG002 - the port's
         """Never: what its effects do then is the mode's as well."""
         return False
 
@@ -54,6 +57,15 @@ class ThroughSink:
         order = order_of(letter.generation, letter.record)
         refusals = await self.sink.submit([(0, effect) for effect in effects], permit, lambda _: order)
         return next(iter(refusals.values()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """How the lease of a shard was found last, at letters of which reading, and how `before` those were read."""
+
+    reading: int
+    lease: Lease
+    before: Lease | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +80,39 @@ class Once:
     label: str
     clock: Clock
     chance: Callable[[], float]
-    passed: set[tuple[int, ShardId, Checkpoint]] = field(default_factory=set)
-    """Of records that are read again, those that the reading (its first epoch) was seen to have passed."""
+    looks: dict[ShardId, _Looks] = field(default_factory=dict)
 
-    async def is_settled(self, letter: DeadLetter) -> bool:
+    async def is_settled(self, letter: DeadLetter, reading: int) -> bool:
         """Whether an operator had its record read again since: by the lease of its shard.
 
-        Not before a second look, for which the letters are read once more: the one that was read may be older than that of
-        the reading, and they are removed together.
+        The lease must have shown it before the letter was read: the one that was read may else be older than that of the
+        replay, and they are removed together.
         """
         shard = ShardId(letter.record.shard_id)
         row = await persist("read_lease", lambda: self.table.get(lease_key(self.label, shard)), self.chance)
         if row is None:
             return False
         lease = lease_of(row)
-        passed = lease.replay, shard, Checkpoint.of(letter.record)
+        before = self._look(lease, reading)
         match redriven.fate_of(letter, lease):
             case Fate.DUE:
                 return False
-            case Fate.SETTLED if passed in self.passed:
+            case Fate.SETTLED if before and redriven.fate_of(letter, before) is Fate.SETTLED:
                 log.info("letter_found_read_again", **_place(letter.record))
                 return True
             case Fate.SETTLED:
-                self.passed.add(passed)
                 raise NotYet("its shard was read again")
             case Fate.LATER:
                 raise NotYet("its shard is read again, and has not come to the record yet")
             case fate:
                 assert_never(fate)
+
+    def _look(self, lease: Lease, reading: int) -> Lease | None:
+        """How the lease was before the letters were read, in the same replay, if it was looked at then."""
+        last = self.looks.get(lease.shard_id)
+        before = None if last is None else last.lease if last.reading < reading else last.before
+        self.looks[lease.shard_id] = _Looks(reading, lease, before)
+        return before if before is not None and before.replay == lease.replay else None
 
     async def write(self, effects: Sequence[Effect], letter: DeadLetter, permit: Permit) -> Refusal | None:
         """See `Writing`."""

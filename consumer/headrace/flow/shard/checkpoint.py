@@ -20,7 +20,7 @@ from headrace.errors import AwsError, LeaseLost, Retryable
 from headrace.flow.persist import persist
 from headrace.flow.releases import Releases
 from headrace.flow.term import Term
-from headrace.model import Checkpoint, Record, WorkerId
+from headrace.model import Checkpoint, WorkerId
 from headrace.ports import Ports
 from headrace.rows import Applied, Outcome, Refused, Row, TransactionRefused
 from headrace.tasks import is_set_within
@@ -57,8 +57,8 @@ class Checkpoints:
         self.turn = asyncio.Lock()
         """Of whoever writes the lease's row while the shard runs: two writes at once would be in each other's way."""
 
-    async def note_first(self, first: Record) -> None:
-        """Tell with which record the shard is read again, before the checkpoint moves. Raises LeaseLost."""
+    async def note_first(self, first: Checkpoint) -> None:
+        """Tell with which record the shard is read again (see `redriven.note_first`). Raises LeaseLost."""
         shard = self._term.lease.shard_id
         request = redriven.note_first(self._stream, shard, self._me, self._term.epoch, first)
         async with self.turn:

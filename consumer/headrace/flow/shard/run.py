@@ -24,7 +24,7 @@ from headrace.flow.shard.fetch import Fetcher
 from headrace.flow.shard.finish import Finish
 from headrace.flow.term import Term
 from headrace.flow.workplace import Workplace
-from headrace.model import TRIM_HORIZON, Checkpoint, Instant, Record, ShardId, WorkerId
+from headrace.model import SHARD_END, TRIM_HORIZON, Checkpoint, Instant, Record, ShardId, WorkerId
 from headrace.ports import ShardStatus
 from headrace.tasks import TaskGroup, is_set_within
 
@@ -52,8 +52,9 @@ class ShardRun:
         self._tracker = Tracker(lease.checkpoint)
         self._marked = lease.checkpoint
         self._begins_anew = lease.replay > 0 and lease.checkpoint == TRIM_HORIZON
-        self._first: Record | None = None
-        """The first record of a reading that an operator wanted, until the lease's row tells of it."""
+        self._first: Checkpoint | None = None
+        """Where a reading that an operator wanted has its first record, until the lease's row tells of it."""
+        self._told_first = lease.first_read
         self._fetcher = Fetcher(term, place, self._take_in, self._at_the_tip)
         self._checkpoints = Checkpoints(place.me, place.label, term, ports, self._reached)
         self._parked = Parked(term, place.label, ports, is_wanted=place.rules.parks_keys)
@@ -198,10 +199,13 @@ class ShardRun:
     def _at_the_tip(self) -> None:
         if not (self._tracker.open_records or self._delivery.waiting):
             self._last_progress = self._last_settled = self._place.ports.clock.now()
+        if self._begins_anew and self._told_first is None:
+            self._first = SHARD_END
+            self._wake.set()
 
     def _take_in(self, records: list[Record]) -> None:
         if self._begins_anew:
-            self._first, self._begins_anew = records[0], False
+            self._first, self._begins_anew = Checkpoint.of(records[0]), False
         self._delivery.take_in(records)
         self._update_room()
         self._wake.set()
@@ -221,9 +225,9 @@ class ShardRun:
 
     async def deliver_next(self) -> None:
         """Begin what is due, or wait until something may be."""
-        if self._first is not None:
-            await self._checkpoints.note_first(self._first)
-            self._first = None
+        while self._first is not None:  # records may come while it is told that there are none
+            self._told_first, self._first = self._first, None
+            await self._checkpoints.note_first(self._told_first)
         if await self._delivery.deliver_due(self._place.ports.clock.now(), ended=self._ended):
             self._update_room()
         else:
