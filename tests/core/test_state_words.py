@@ -180,3 +180,8 @@ def test_a_healthy_fleet_says_how_much_of_it_there_is():
     """So that a worker too few is noticed even while all is well."""
     fine = {ShardId("a"): judge_own(figures(), LIMITS), ShardId("b"): judge_own(figures(2.5), LIMITS)}
     assert judge_fleet(fine, [worker()], {ShardId("b"): 2.5}).why == "1 worker reads 2 shards, at most 2.5 s behind."
+
+
+def test_a_fleet_without_a_shard_is_not_well_but_unknown():
+    """A script that asks about another stream than is read must not take that for health."""
+    assert judge_fleet({}, [worker()], {}).state is State.NOT_KNOWN

@@ -27,7 +27,7 @@ class State(StrEnum):
     """From good to bad: the fleet is as its worst shard."""
 
     NOT_KNOWN = "NOT KNOWN"
-    """Nothing could be read of the fleet yet; no shard has this word."""
+    """Nothing could be read of the fleet yet, or no shard is known of it; no shard has this word."""
     OK = "OK"
     LAGGING = "LAGGING"
     """It gets somewhere, and its oldest unsettled record is older than the limit."""
@@ -208,7 +208,7 @@ def judge_fleet(
     `shards` are those that are not finished; `paused` of them are, which is said where nothing is worse.
     """
     if not shards:
-        return Judged(State.OK, "No shard is known yet.", "The first worker that starts makes the leases.")
+        return Judged(State.NOT_KNOWN, "No shard is known yet.", "The first worker that starts makes the leases.")
     worst = max((judged.state for judged in shards.values()), key=lambda state: state.badness)
     if not any(worker.state == LIVE for worker in workers) and worst is State.UNOWNED:
         return Judged(worst, f"No worker is running, and nobody reads {_shards(len(shards))}.", "Start a worker.")
