@@ -93,7 +93,7 @@ def test_the_policy_is_printed_as_json_and_what_is_not_known_beside_it(capsys):
     assert json.loads(told.out)["Statement"][0]["Resource"] == ["arn:aws:kinesis:eu-central-1:*:stream/orders-stream"]
     assert "--account" in told.err
 
-    assert main(["iam", "--account", "123456789012", "--role", "operator"]) == 0
+    assert main(["iam", "--account", "123456789012", "--role", "operator", "--json"]) == 0
     told = capsys.readouterr()
     assert told.err == ""
     assert "arn:aws:kinesis:eu-central-1:123456789012:stream/orders-stream" in told.out
@@ -133,3 +133,11 @@ def test_a_key_that_nobody_knows_is_said_to_be_taken_for_one():
     assert "taken as       a partition key, of which nothing is open or buried, be it settled or unknown" in plain
     assert "all of its digits" in digits
     assert "digits" not in plain
+
+
+def test_an_option_that_nobody_knows_is_answered_with_the_help_of_the_command_that_was_typed(capsys):
+    """Its own options are listed nowhere else."""
+    assert main(["dead-letters", "list", "--zzz", "1"]) == 2
+    assert capsys.readouterr().err == (
+        "--zzz = '1': is not an option. `headrace dead-letters list --help` lists every setting\n"
+    )
