@@ -166,7 +166,7 @@ def _owned(figures: Figures | None, limits: Limits) -> Judged:
     if figures.lag_s > limits.lagging_s:
         return _lagging(figures)
     if figures.retrying_records:
-        return Judged(State.OK, f"{figures.retrying_records:,} records wait for another attempt; other keys go on.")
+        return Judged(State.OK, _retrying(figures))
     return Judged(State.OK, "Up to date.")
 
 
@@ -175,10 +175,15 @@ def _lagging(figures: Figures) -> Judged:
     if figures.retrying_records:
         return Judged(
             State.LAGGING,
-            f"{why} {figures.retrying_records:,} records wait for another attempt; other keys go on.",
+            f"{why} {_retrying(figures)}",
             "See why the handler fails. Attempts and age limits bury what cannot be handled.",
         )
     return Judged(State.LAGGING, why, "If it does not shrink: more workers, more shards, or a faster handler.")
+
+
+def _retrying(figures: Figures) -> str:
+    """Those behind a record that failed, of its key, wait as it does."""
+    return f"{figures.retrying_records:,} records of failing keys wait for another attempt or behind one; other keys go on."
 
 
 def _stalled_todo(figures: Figures) -> str:
