@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from headrace.model import Record
+
+FLUSH_S: Final = 3.0
+"""What the last spans may take of a stop, and so of the shutdown timeout."""
 
 
 class Trace(Protocol):

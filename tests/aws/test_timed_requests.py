@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aws.fake_dynamo import FakeDynamo
 from aws.scripted_server import bad, good, scripted_server
@@ -11,7 +13,7 @@ from headrace.aws.lease_table import DynamoLeaseTable
 from headrace.aws.request_hooks import TimedCalls
 from headrace.aws.session import aws_clients, lease_client, translated
 from headrace.aws.timed_channel import TimedChannel
-from headrace.errors import Denied, Unavailable
+from headrace.errors import Denied, LeaseLost, Unavailable
 from headrace.rows import Key
 
 
@@ -65,3 +67,23 @@ async def test_a_request_of_the_signed_channel_is_told_by_its_operation_also_whe
     with pytest.raises(Unavailable):
         await channel.post("DynamoDB_20120810.BatchWriteItem", b'{"RequestItems":{"t":[]}}')
     assert told.calls == [("dynamodb", "BatchWriteItem", 1.0)] * 2
+
+
+class Unsent:
+    """Raises instead of sending."""
+
+    def __init__(self, error):
+        self._error = error
+
+    async def post(self, *_):
+        raise self._error
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("error", [LeaseLost("late"), asyncio.CancelledError()], ids=["lease lost", "cancelled"])
+async def test_a_request_that_was_not_carried_through_says_nothing_of_aws(error):
+    """One that a lost lease kept from being sent would be counted as an answer in no time."""
+    told = Told()
+    with pytest.raises(type(error)):
+        await TimedChannel(Unsent(error), told.took, told).post("DynamoDB_20120810.BatchWriteItem", b"{}")
+    assert told.calls == []

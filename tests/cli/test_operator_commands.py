@@ -7,9 +7,10 @@ import pytest
 
 from headrace.cli import main
 from headrace.cli.desk import Manner, confirm, operator, shard_of
-from headrace.cli.explain import _number
+from headrace.cli.explain import _number, _words
 from headrace.cli.seek import in_words, place
 from headrace.core.seeking import Rereads, Seen, Skips, Stays, Unknown
+from headrace.core.story import Story, Verdict
 from headrace.errors import SettingsError
 from headrace.flow.operate.desk import ActRefused
 from headrace.model import AtSequence, AtTimestamp, Checkpoint, Latest, TrimHorizon
@@ -92,7 +93,7 @@ def test_the_policy_is_printed_as_json_and_what_is_not_known_beside_it(capsys):
     assert json.loads(told.out)["Statement"][0]["Resource"] == ["arn:aws:kinesis:eu-central-1:*:stream/orders-stream"]
     assert "--account" in told.err
 
-    assert main(["iam", "--account", "123456789012", "--role", "operator"]) == 0
+    assert main(["iam", "--account", "123456789012", "--role", "operator", "--json"]) == 0
     told = capsys.readouterr()
     assert told.err == ""
     assert "arn:aws:kinesis:eu-central-1:123456789012:stream/orders-stream" in told.out
@@ -113,5 +114,30 @@ def test_a_bare_number_names_a_shard_and_a_long_one_a_record():
     assert shard_of("shardId-000000000007") == "shardId-000000000007"
     assert _number(NUMBER) == Checkpoint.at(int(NUMBER))
     assert _number(f"{NUMBER}.3") == Checkpoint.at(int(NUMBER), 3)
+    assert _number(f"…{NUMBER[-16:]}") == Checkpoint.at(int(NUMBER[-16:]))
     assert [_number(text) for text in ("17", "customer-17", f"{NUMBER}.x")] == [None, None, None]
     assert "@" in operator()
+
+
+@pytest.mark.parametrize("words", [[""], ["--key", ""]])
+def test_what_is_empty_is_no_partition_key(words, capsys):
+    """A script whose variable is empty must not be told that all is well."""
+    assert main(["explain", *words]) == 2
+    assert capsys.readouterr().err == "SEQUENCE = '': is empty. Write a sequence number or a partition key\n"
+
+
+def test_a_key_that_nobody_knows_is_said_to_be_taken_for_one():
+    """What is meant as the end of a sequence number is answered with more than IDLE."""
+    idle = [Story(None, partition_key=key, verdict=Verdict.IDLE) for key in ("customer-17", "99999")]
+    plain, digits = ("\n".join(_words(story)) for story in idle)
+    assert "taken as       a partition key, of which nothing is open or buried, be it settled or unknown" in plain
+    assert "all of its digits" in digits
+    assert "digits" not in plain
+
+
+def test_an_option_that_nobody_knows_is_answered_with_the_help_of_the_command_that_was_typed(capsys):
+    """Its own options are listed nowhere else."""
+    assert main(["dead-letters", "list", "--zzz", "1"]) == 2
+    assert capsys.readouterr().err == (
+        "--zzz = '1': is not an option. `headrace dead-letters list --help` lists every setting\n"
+    )

@@ -180,3 +180,14 @@ def test_a_healthy_fleet_says_how_much_of_it_there_is():
     """So that a worker too few is noticed even while all is well."""
     fine = {ShardId("a"): judge_own(figures(), LIMITS), ShardId("b"): judge_own(figures(2.5), LIMITS)}
     assert judge_fleet(fine, [worker()], {ShardId("b"): 2.5}).why == "1 worker reads 2 shards, at most 2.5 s behind."
+
+
+def test_a_fleet_without_a_shard_is_not_well_but_unknown():
+    """A script that asks about another stream than is read must not take that for health."""
+    assert judge_fleet({}, [worker()], {}).state is State.NOT_KNOWN
+
+
+def test_what_waits_behind_a_failed_record_is_not_said_to_have_failed():
+    """379 records of one key that fails are one failure."""
+    why = judge_own(Figures(1.0, 1.0, 1.0, open_records=400, retrying_records=379), Limits(0.0)).why
+    assert why == "379 records of failing keys wait for another attempt or behind one; other keys go on."

@@ -58,6 +58,15 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def prose(page: Path) -> Iterator[tuple[int, str]]:
+    """Every line of text outside of blocks of code and tables, as it is written, with its number."""
+    lines = page.read_text().splitlines()
+    for token in tokens(page):
+        if token.type == "inline" and not lines[token.map[0]].startswith("|"):
+            for number in range(*token.map):
+                yield number + 1, lines[number].strip()
+
+
 def spans(page: Path) -> Iterator[Block]:
     """Every span of code within text or a table."""
     for token in tokens(page):

@@ -335,6 +335,9 @@ def helm(words: Sequence[str], assigned: Mapping[str, str], is_whole: bool) -> N
             return
         case ["rollback", _, *rest]:
             takes_options("helm", ["rollback"], rest)
+        case ["test", release, *rest]:
+            takes_options("helm", ["test"], rest)
+            rendered(release)
         case ["install" | "upgrade" as verb, release, chart, *rest]:
             takes_options("helm", [verb], rest)
             if not (ROOT / chart / "Chart.yaml").exists():

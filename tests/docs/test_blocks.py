@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 import tomllib
 import types
@@ -11,7 +12,7 @@ import types
 import pytest
 import yaml
 
-from docs.pages import INDEX, PAGES, blocks, name_of
+from docs.pages import INDEX, OTHERS, PAGES, blocks, name_of, prose
 from docs.programs import LEAST
 from headrace.handlers.loading import record_handler
 from headrace.settings import load
@@ -74,3 +75,10 @@ def test_documents_can_be_read(page):
     for block in blocks(page):
         if block.language in {"json", "yaml"}:
             assert (json.loads if block.language == "json" else yaml.safe_load)(block.text)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=name_of)
+def test_a_command_stands_in_a_block_of_its_own(page):
+    """A block that loses its line break, as in a merge, is run together with the sentence before it: `it.     helm test`."""
+    glued = [f"{name_of(page)}:{line}: {text}" for line, text in prose(page) if re.search(r"\S {4,}\S", text)]
+    assert glued == []

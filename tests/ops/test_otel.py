@@ -10,11 +10,13 @@ import sys
 
 import pytest
 import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from spans import PARENTS, Recorded, linked
 
 from headrace.model import Record
-from headrace.ops.otel import MOST_LINKS, ids_of_the_moment, linked_contexts
+from headrace.ops.otel import MOST_LINKS, TellingExporter, ids_of_the_moment, linked_contexts
 
 STATE = {"traceparent": PARENTS[0], "tracestate": "vendor=1"}
 
@@ -152,3 +154,21 @@ def test_the_process_is_named_after_the_application_unless_the_environment_says_
     told = json.loads(done.stdout)
     assert (told["service.name"], told["service.version"], told["team"]) == ("readings", "9", "sensors")
     assert told["service.instance.id"] == "worker-1"
+
+
+def test_a_collector_that_is_away_is_told_by_one_event(monkeypatch, caplog):
+    """Not by lines of the exporter's own with an address in each, which nothing collapses."""
+
+    def away(_exporter, _spans):
+        own = logging.getLogger(OTLPSpanExporter.__module__)
+        own.warning("Transient error %s encountered, retrying in %.2fs.", ConnectionError("at 0x7f"), 1.03)
+        own.error("Failed to export %s batch due to timeout, max retries or shutdown.", "span")
+        return SpanExportResult.FAILURE
+
+    monkeypatch.setattr(OTLPSpanExporter, "export", away)
+    with structlog.testing.capture_logs() as told:
+        exporter = TellingExporter()
+        exporter.export([])
+        exporter.shutdown()
+    assert [(line["event"], line["error"]) for line in told] == [("spans_not_exported", "ConnectionError")]
+    assert caplog.records == []

@@ -46,6 +46,12 @@ async def test_status_tells_of_a_fleet_that_runs_and_of_one_that_does_not(stage)
         assert "No worker is running, and nobody reads 2 shards." in out
         assert "-> Start a worker." in out
 
+        mistyped = [await s.command(*words, "--stream.name", "nope") for words in (["status"], ["top", "--json"])]
+        assert [(code, out) for code, out, _ in mistyped] == [(2, "")] * 2
+        assert {problem.split(". ")[0] for *_, problem in mistyped} == {
+            "HEADRACE_STREAM_NAME = 'nope': there is no such stream"
+        }
+
 
 async def test_top_gives_a_line_for_each_picture_until_it_is_stopped(stage):
     """Off a terminal only as JSON; Ctrl-C is no failure."""

@@ -168,6 +168,8 @@ async def test_explain_finds_a_written_a_retrying_a_buried_and_a_never_seen_reco
         (held,) = retrying["open"]
         assert (held["state"], held["error"]) == ("retrying", "ValueError")
         assert held["attempts"] >= 2
+        code, shortened, _ = await headrace(s, "explain", f"…{numbers[1][-16:]}")  # as `dead-letters list` prints it
+        assert (code, int(shortened["sequence_number"])) == (4, int(numbers[1]))
         code, key, _ = await headrace(s, "explain", "k2")
         assert (code, key["verdict"]) == (3, "retrying")
 

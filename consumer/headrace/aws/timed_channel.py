@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from headrace.aws.channel import Poster, always
 from headrace.aws.request_hooks import Took
-from headrace.model import Permit
+from headrace.errors import AwsError
+from headrace.model import Instant, Permit
 from headrace.ports import Clock
 
 
@@ -22,6 +23,13 @@ class TimedChannel:
         """See `channel.Poster`."""
         begun = self.clock.now()
         try:
-            return await self.channel.post(target, body, permit)
-        finally:
-            self.took("dynamodb", target.rpartition(".")[2], self.clock.now() - begun)
+            answer = await self.channel.post(target, body, permit)
+        except AwsError:
+            self._tell(target, begun)
+            raise
+        self._tell(target, begun)
+        return answer
+
+    def _tell(self, target: str, begun: Instant) -> None:
+        """Not of what a lost lease kept from being sent, nor of what was cancelled: these say nothing about AWS."""
+        self.took("dynamodb", target.rpartition(".")[2], self.clock.now() - begun)

@@ -101,7 +101,7 @@ def verify(
 
 @app.command(cls=SettingsCommand, context_settings=PASS_THROUGH)
 def status(context: typer.Context, config: Config = None, *, as_json: AsJson = False) -> None:
-    """Show the fleet once. Exit code: 0 OK, 3 LAGGING, 4 UNOWNED, 5 STALLED, 6 LOSING DATA; 1 when it cannot be read."""
+    """Show the fleet once. Exit code: 0 OK, 3 LAGGING, 4 UNOWNED, 5 STALLED, 6 LOSING DATA; 1 when nothing is known."""
     settings = load_settings(context, config).settings
     _log_to_standard_error()
     from headrace.cli.fleet import status as show_once  # noqa: PLC0415 - only this command needs it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from headrace.core.effects import effects_of
 from headrace.core.seeking import moment
 from headrace.core.story import Item, Story, Told, Unasked, Verdict
 from headrace.errors import AwsError, Reject, SettingsError
-from headrace.flow.operate.explain import Witnesses, explain_key, explain_record
+from headrace.flow.operate.explain import ReadLetters, Witnesses, explain_key, explain_record
 from headrace.model import Checkpoint, DeadLetter, Record
 from headrace.operations import Put
 from headrace.ops.ask import ask_about
@@ -35,13 +36,21 @@ EXIT_CODES: Final = {
 }
 
 SHORTEST_NUMBER: Final = 15
-"""Digits from which on a bare number is taken for a sequence number, not for a key: AWS's have 56."""
+"""Digits from which on a bare number is taken for a sequence number, not for a key."""
+
+WHOLE: Final = 56
+"""Digits of AWS's sequence numbers."""
+
+SHORTENED: Final = "\N{HORIZONTAL ELLIPSIS}"
+"""What `dead-letters list` puts before the last digits of a number."""
 
 
 def explain(settings: Settings, about: str | None, key: str | None, shard: str | None, *, as_json: bool) -> int:
     """Print the story; the exit code is its verdict. Raises SettingsError."""
     if (about is None) == (key is None):
         raise SettingsError("SEQUENCE", about, "is missing", "Write a sequence number or a partition key")
+    if not (about or key):
+        raise SettingsError("SEQUENCE", "", "is empty", "Write a sequence number or a partition key")
     story = asyncio.run(_explain(settings, about, key, shard))
     if as_json:
         sys.stdout.write(msgspec.json.encode(msgspec.to_builtins(story, enc_hook=str)).decode() + "\n")
@@ -56,15 +65,32 @@ async def _explain(settings: Settings, about: str | None, key: str | None, shard
         at = None if about is None or key is not None else _number(about)
         if at is None:
             return await explain_key(desk, witnesses, key or about or "")
+        at = await _whole(at, witnesses.letters)
         return await explain_record(desk, witnesses, at, None if shard is None else shard_of(shard))
 
 
 def _number(text: str) -> Checkpoint | None:
     """A sequence number, or NUMBER.SUB inside an aggregate; None for what is a key."""
-    number, _, sub = text.partition(".")
+    number, _, sub = text.removeprefix(SHORTENED).partition(".")
     if not number.isdecimal() or len(number) < SHORTEST_NUMBER or (sub and not sub.isdecimal()):
         return None
     return Checkpoint.at(int(number), int(sub) if sub else -1)
+
+
+async def _whole(at: Checkpoint, letters: ReadLetters) -> Checkpoint:
+    """The number of the one dead letter that ends with these digits; what was written where there is no such one."""
+    digits, found = str(at.sequence_number), set()
+    if len(digits) >= WHOLE:
+        return at
+    with suppress(AwsError):  # who cannot be asked is said in the story
+        async for letter in letters():
+            if str(letter.record.sequence_number).endswith(digits):
+                found.add(letter.record.sequence_number)
+    if len(found) > 1 and at.sequence_number not in found:
+        raise SettingsError(
+            "SEQUENCE", digits, f"{len(found)} records with dead letters end with it", "Write all digits"
+        )
+    return Checkpoint.at(found.pop(), at.sub_sequence_number) if len(found) == 1 else at
 
 
 class _Letters:
@@ -138,10 +164,17 @@ def _words(story: Story) -> Iterator[str]:
     if story.sequence_number is not None:
         yield _line("item", _item(story.item))
     yield from (_line("dead letter", text) for text in _letters(story))
+    if story.verdict is Verdict.IDLE:
+        yield _line("taken as", _key_hint(story.partition_key or ""))
 
 
 def _line(name: str, text: str) -> str:
     return f"  {name:<14} {text}"
+
+
+def _key_hint(key: str) -> str:
+    digits = "; a sequence number is written with all of its digits" if key.isdecimal() else ""
+    return f"a partition key, of which nothing is open or buried, be it settled or unknown{digits}"
 
 
 def _position(story: Story) -> str:

@@ -15,6 +15,7 @@ from rich.live import Live
 from headrace.aws.kinesis import KinesisStream
 from headrace.aws.lease_table import DynamoLeaseTable
 from headrace.aws.session import aws_clients
+from headrace.cli import parts
 from headrace.cli.fleet_text import picture
 from headrace.cli.screen import limits_of
 from headrace.core.state_words import State
@@ -89,8 +90,11 @@ async def _reader(settings: Settings) -> AsyncIterator[FleetReader]:
         stream = KinesisStream(clients.kinesis, settings.stream.name)
         table = DynamoLeaseTable(clients.dynamodb, settings.lease.table)
         source = Source(table, stream, settings.stream.label, SystemClock())
+        reader = FleetReader(source, limits_of(settings))
         try:
-            yield FleetReader(source, limits_of(settings))
+            if not (await reader.read()).view.shards:  # nobody has begun to read it, or the name is mistyped
+                await parts.describe_stream(stream, settings)
+            yield reader
         except NotFound as error:
             mend = "Start a worker, which makes it, or check HEADRACE_APPLICATION, AWS_REGION and the account"
             raise SettingsError("HEADRACE_LEASE_TABLE", settings.lease.table, "there is no such table", mend) from error

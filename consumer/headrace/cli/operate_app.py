@@ -188,6 +188,8 @@ def iam(
     kms_key: Annotated[
         str | None, typer.Option("--kms-key", metavar="ARN", help="The key that the stream is encrypted with.")
     ] = None,
+    *,
+    as_json: AsJson = False,  # noqa: ARG001 - it is JSON without it too; scripts write it everywhere
 ) -> None:
     """Print the least-privilege policy for what the settings turn on, as JSON. Nobody is asked."""
     settings = _settings(context, config)

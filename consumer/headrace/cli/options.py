@@ -37,7 +37,7 @@ def load_settings(context: typer.Context, config: Path | None) -> Loaded:
     """What environment, file and the rest of the command line say. Raises SettingsError."""
     from headrace.settings import load_with_origins  # noqa: PLC0415 - `--version` and `--help` need no pydantic
 
-    return load_with_origins(context.args, os.environ, config)
+    return load_with_origins(context.args, os.environ, config, context.command_path)
 
 
 def take_word(arguments: list[str]) -> str | None:

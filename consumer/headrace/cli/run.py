@@ -52,7 +52,7 @@ from headrace.ops.request_times import RequestTimes
 from headrace.ports import BatchHandler, Handler, Ports
 from headrace.settings import Settings
 from headrace.settings.without_effect import without_effect
-from headrace.traces import Traces
+from headrace.traces import FLUSH_S, Traces
 
 log = structlog.get_logger(__name__)
 
@@ -250,8 +250,9 @@ def _limit_s(settings: Settings) -> float:
 
 
 def _drain_s(settings: Settings) -> float:
-    """What of the shutdown timeout is left for batches, after the calls under way and the release."""
-    return max(0.0, settings.shutdown.timeout.total_seconds() - settings.timing.call_timeout_s - RELEASE_S)
+    """What of the shutdown timeout is left for batches, after the calls under way, the release and the last spans."""
+    spans_s = FLUSH_S if settings.traces.enabled else 0.0
+    return max(0.0, settings.shutdown.timeout.total_seconds() - settings.timing.call_timeout_s - RELEASE_S - spans_s)
 
 
 # --- process ----------------------------------------------------------------------------------------------------------

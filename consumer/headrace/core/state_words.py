@@ -27,7 +27,7 @@ class State(StrEnum):
     """From good to bad: the fleet is as its worst shard."""
 
     NOT_KNOWN = "NOT KNOWN"
-    """Nothing could be read of the fleet yet; no shard has this word."""
+    """Nothing could be read of the fleet yet, or no shard is known of it; no shard has this word."""
     OK = "OK"
     LAGGING = "LAGGING"
     """It gets somewhere, and its oldest unsettled record is older than the limit."""
@@ -166,7 +166,7 @@ def _owned(figures: Figures | None, limits: Limits) -> Judged:
     if figures.lag_s > limits.lagging_s:
         return _lagging(figures)
     if figures.retrying_records:
-        return Judged(State.OK, f"{figures.retrying_records:,} records wait for another attempt; other keys go on.")
+        return Judged(State.OK, _retrying(figures))
     return Judged(State.OK, "Up to date.")
 
 
@@ -175,10 +175,15 @@ def _lagging(figures: Figures) -> Judged:
     if figures.retrying_records:
         return Judged(
             State.LAGGING,
-            f"{why} {figures.retrying_records:,} records wait for another attempt; other keys go on.",
+            f"{why} {_retrying(figures)}",
             "See why the handler fails. Attempts and age limits bury what cannot be handled.",
         )
     return Judged(State.LAGGING, why, "If it does not shrink: more workers, more shards, or a faster handler.")
+
+
+def _retrying(figures: Figures) -> str:
+    """Those behind a record that failed, of its key, wait as it does."""
+    return f"{figures.retrying_records:,} records of failing keys wait for another attempt or behind one; other keys go on."
 
 
 def _stalled_todo(figures: Figures) -> str:
@@ -208,7 +213,7 @@ def judge_fleet(
     `shards` are those that are not finished; `paused` of them are, which is said where nothing is worse.
     """
     if not shards:
-        return Judged(State.OK, "No shard is known yet.", "The first worker that starts makes the leases.")
+        return Judged(State.NOT_KNOWN, "No shard is known yet.", "The first worker that starts makes the leases.")
     worst = max((judged.state for judged in shards.values()), key=lambda state: state.badness)
     if not any(worker.state == LIVE for worker in workers) and worst is State.UNOWNED:
         return Judged(worst, f"No worker is running, and nobody reads {_shards(len(shards))}.", "Start a worker.")

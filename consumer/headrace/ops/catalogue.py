@@ -56,7 +56,12 @@ SHARD_PROGRESS = Metric(
     _SHARD,
 )
 SHARD_OPEN = Metric("headrace_shard_open_records", "gauge", "Records read and not settled.", _SHARD)
-SHARD_RETRYING = Metric("headrace_shard_retrying_records", "gauge", "Records that wait for another attempt.", _SHARD)
+SHARD_RETRYING = Metric(
+    "headrace_shard_retrying_records",
+    "gauge",
+    "Records that wait for another attempt, and those of the same key behind them.",
+    _SHARD,
+)
 SHARD_EPOCH = Metric("headrace_shard_epoch", "gauge", "Epoch of the lease: grows with each change of owner.", _SHARD)
 SHARD_HALTED = Metric(
     "headrace_shard_halted", "gauge", "1 while the shard is held because records may be lost, and not read.", _SHARD

@@ -8,6 +8,7 @@ and under which names is OpenTelemetry's own configuration (OTEL_...).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Token
@@ -17,22 +18,22 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
+import structlog
 from opentelemetry import context as contexts
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import headrace
 from headrace.model import Record
-from headrace.traces import Trace
+from headrace.traces import FLUSH_S, Trace
 
-FLUSH_S: Final = 3.0
-"""What the last spans may take of a stop."""
+log = structlog.get_logger(__name__)
 
 MOST_LINKS: Final = 128
 """OpenTelemetry's own limit (OTEL_SPAN_LINK_COUNT_LIMIT): more would be thrown away."""
@@ -198,6 +199,38 @@ def ids_of_the_moment() -> Mapping[str, str]:
     return {"trace_id": otel.format_trace_id(current.trace_id), "span_id": otel.format_span_id(current.span_id)}
 
 
+class _Causes(logging.Handler):
+    """Takes what the exporter logs of its tries, several lines of its own a failure, and keeps what was wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """An error by its class alone: its text names addresses and differs each time."""
+        told = record.args if isinstance(record.args, tuple) else ()
+        errors = [type(one).__name__ for one in told if isinstance(one, Exception)]
+        self.last = errors[0] if errors else self.last or record.getMessage().partition(", retrying")[0]
+
+
+class TellingExporter(OTLPSpanExporter):
+    """Exports, and tells of spans that were thrown away as everything else here is told: one event, collapsed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._causes = _Causes()
+        lines = logging.getLogger(OTLPSpanExporter.__module__)
+        lines.handlers, lines.propagate = [self._causes], False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """See `SpanExporter`."""
+        self._causes.last = ""
+        result = super().export(spans)
+        if result is not SpanExportResult.SUCCESS:
+            log.warning("spans_not_exported", spans=len(spans), error=self._causes.last)
+        return result
+
+
 @dataclass(frozen=True, slots=True)
 class Exporting:
     """Spans on their way out of this process. `is_ours` tells that nobody else set OpenTelemetry up before."""
@@ -229,6 +262,6 @@ def start_exporting(application: str, worker: str) -> Exporting:
     own = {"service.name": application, "service.version": headrace.__version__, "service.instance.id": worker}
     resource = Resource.create(own).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(TellingExporter()))
     otel.set_tracer_provider(provider)
     return Exporting(provider, is_ours=True)

@@ -59,10 +59,13 @@ def load(arguments: Sequence[str], environment: Mapping[str, str], config: FileP
 
 
 def load_with_origins(
-    arguments: Sequence[str], environment: Mapping[str, str], config: FilePath | None = None
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    config: FilePath | None = None,
+    command: str = "headrace run",
 ) -> Loaded:
     """As `load`. The file is `config`, or what HEADRACE_CONFIG names, or headrace.toml here if there is one."""
-    found = [*_from_any_file(environment, config), *from_environment(environment), *from_arguments(arguments)]
+    found = [*_from_any_file(environment, config), *from_environment(environment), *from_arguments(arguments, command)]
     given = {one.name.path: one for one in found if isinstance(one, Given)}
     errors = [one for one in found if isinstance(one, SettingsError)]
     settings = _checked(given, errors)

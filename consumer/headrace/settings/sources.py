@@ -94,8 +94,8 @@ def _from_key(file: FilePath, path: tuple[str, ...], value: object) -> Found:
     return Given(name, value, spelled, file.name)
 
 
-def from_arguments(arguments: Sequence[str]) -> Iterator[Found]:
-    """`--group.name value` or `--group.name=value`; hyphens do for underscores."""
+def from_arguments(arguments: Sequence[str], command: str) -> Iterator[Found]:
+    """`--group.name value` or `--group.name=value`; hyphens do for underscores. `command` is the one that was typed."""
     by_option = {name.option: name for name in known_names().values()}
     rest = list(arguments)
     while rest:
@@ -103,7 +103,7 @@ def from_arguments(arguments: Sequence[str]) -> Iterator[Found]:
         spelled = option.replace("-", "_").replace("__", "--", 1) if option.startswith("--") else option
         if spelled not in by_option:
             shown = value if equals else _value_of_unknown(rest)
-            yield SettingsError(option, shown, "is not an option", nearest(spelled, by_option))
+            yield SettingsError(option, shown, "is not an option", nearest(spelled, by_option, command))
         elif not equals and (not rest or rest[0].startswith("--")):
             yield SettingsError(option, None, "has no value", f"Write {option} VALUE")
         else:

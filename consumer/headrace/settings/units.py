@@ -128,10 +128,10 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def nearest(wrong: str, known: Iterable[str]) -> str:
+def nearest(wrong: str, known: Iterable[str], command: str = "headrace run") -> str:
     """The mend for a wrong name: the nearest known one, where one is near."""
     close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else "`headrace run --help` lists every setting"
+    return f"Did you mean {close[0]}?" if close else f"`{command} --help` lists every setting"
 
 
 def written(value: object) -> str:  # noqa: PLR0911 - one answer for each type
