@@ -52,8 +52,8 @@ render: $(STAMP) deploy-tools ## what follows from something else: boards, alert
 demo: $(STAMP) emulators ## two workers on a local stack, 40,000 records, and a proof that nothing was lost
 	$(BIN)/headrace demo
 
-test: $(STAMP) emulators deploy-tools ## all tests, a file at a time on each of two processors
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+test: $(STAMP) emulators deploy-tools ## all tests, three files at a time: two processors are busy while the third file waits
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 check: native format lint types contracts crate test ## what CI runs
 
