@@ -53,7 +53,7 @@ demo: $(STAMP) emulators ## two workers on a local stack, 40,000 records, and a 
 	$(BIN)/headrace demo
 
 test: $(STAMP) emulators deploy-tools ## all tests, three files at a time: two processors are busy while the third file waits
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: native format lint types contracts crate test ## what CI runs
 
